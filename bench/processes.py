@@ -1,0 +1,52 @@
+"""What a running server costs: CPU seconds and memory of its whole process tree, from /proc."""
+
+import os
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def tree(root):
+    """The process and all its descendants."""
+    children = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            fields = _stat(int(entry))
+            if fields:
+                children.setdefault(int(fields[1]), []).append(int(entry))
+    found, waiting = [], [root]
+    while waiting:
+        pid = waiting.pop()
+        found.append(pid)
+        waiting += children.get(pid, [])
+    return found
+
+
+def _stat(pid):
+    """The fields of /proc/PID/stat after the command name, or None for a process that is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+
+
+def cpu_seconds(pids):
+    """User plus system time of all threads; the kernel counts it in steps of 10 ms."""
+    total = 0
+    for pid in pids:
+        fields = _stat(pid)
+        if fields:
+            total += int(fields[11]) + int(fields[12])
+    return total / TICKS_PER_SECOND
+
+
+def memory_kib(pids):
+    """Proportional set size: pages that several processes share are counted once."""
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as file:
+                total += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        except OSError:
+            pass
+    return total

@@ -1,0 +1,193 @@
+//! Writes call records to the store without ever making a shard wait.
+//!
+//! Shards put records into a bounded queue; one thread takes them out, gathers them for up to a second and writes
+//! them in one transaction. While the store fails, the thread keeps its batch and tries again, and the queue fills
+//! up behind it. When it is full, records go to the log, whole, so that they can be brought in by hand: a call
+//! that was made must leave a trace.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use model::Cdr;
+use tracing::{error, warn};
+
+/// Records waiting to be written: a minute at a thousand calls a second.
+const QUEUE_RECORDS: usize = 65_536;
+
+/// Records per transaction.
+const BATCH_RECORDS: usize = 1024;
+
+/// The longest time a record waits for company.
+const BATCH_TIME: Duration = Duration::from_secs(1);
+
+/// How long to wait after a failure before the next attempt.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How many attempts the last batches get when the switch stops.
+const LAST_ATTEMPTS: u32 = 5;
+
+/// Counts for the metrics.
+#[derive(Default)]
+pub(crate) struct CdrCounts {
+    /// Records waiting now.
+    pub(crate) waiting: AtomicUsize,
+    /// Records in the store.
+    pub(crate) written: AtomicU64,
+    /// Records that only the log has.
+    pub(crate) logged: AtomicU64,
+    /// Attempts to write that failed.
+    pub(crate) failures: AtomicU64,
+}
+
+/// The shards' end.
+#[derive(Clone)]
+pub(crate) struct CdrQueue {
+    queue: SyncSender<Item>,
+    counts: Arc<CdrCounts>,
+}
+
+enum Item {
+    Record(Box<Cdr>),
+    Stop,
+}
+
+impl CdrQueue {
+    /// Passes a record on.
+    pub(crate) fn push(&self, cdr: Box<Cdr>) {
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+        match self.queue.try_send(Item::Record(cdr)) {
+            Ok(()) => {}
+            Err(
+                TrySendError::Full(Item::Record(cdr))
+                | TrySendError::Disconnected(Item::Record(cdr)),
+            ) => {
+                self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+                log(&self.counts, &cdr, "the queue of call records is full");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The writing end.
+pub(crate) struct CdrWriter {
+    queue: SyncSender<Item>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl CdrWriter {
+    /// Starts the thread; `write` stores a batch durably or says why not.
+    pub(crate) fn start<E: Display>(
+        write: impl FnMut(&[Cdr]) -> Result<(), E> + Send + 'static,
+        counts: Arc<CdrCounts>,
+    ) -> io::Result<(CdrQueue, CdrWriter)> {
+        let (queue, items) = sync_channel(QUEUE_RECORDS);
+        let queue = CdrQueue {
+            queue,
+            counts: Arc::clone(&counts),
+        };
+        let worker = Worker {
+            items,
+            write,
+            counts,
+        };
+        let thread = thread::Builder::new()
+            .name("cdr".into())
+            .spawn(move || worker.run())?;
+        let writer = CdrWriter {
+            queue: queue.queue.clone(),
+            thread,
+        };
+        Ok((queue, writer))
+    }
+
+    /// Writes what was pushed before and ends.
+    pub(crate) fn stop(self) {
+        // Waits while the queue is full; fails only when the thread has ended already.
+        let _ = self.queue.send(Item::Stop);
+        if self.thread.join().is_err() {
+            error!("the writer of call records had panicked");
+        }
+    }
+}
+
+struct Worker<W> {
+    items: Receiver<Item>,
+    write: W,
+    counts: Arc<CdrCounts>,
+}
+
+impl<E: Display, W: FnMut(&[Cdr]) -> Result<(), E>> Worker<W> {
+    fn run(mut self) {
+        let mut stopping = false;
+        while !stopping {
+            let mut batch = Vec::new();
+            stopping = self.gather(&mut batch);
+            if !batch.is_empty() {
+                self.store(&batch, stopping);
+                self.counts
+                    .waiting
+                    .fetch_sub(batch.len(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Fills `batch` until it is full, its time is up, or it is time to stop (then `true`).
+    fn gather(&self, batch: &mut Vec<Cdr>) -> bool {
+        match self.items.recv() {
+            Ok(Item::Record(cdr)) => batch.push(*cdr),
+            Ok(Item::Stop) | Err(_) => return true,
+        }
+        let deadline = Instant::now() + BATCH_TIME;
+        while batch.len() < BATCH_RECORDS {
+            match self
+                .items
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(Item::Record(cdr)) => batch.push(*cdr),
+                Ok(Item::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => break,
+            }
+        }
+        false
+    }
+
+    /// Writes a batch, however long it takes; when `stopping`, gives up some time.
+    fn store(&mut self, batch: &[Cdr], stopping: bool) {
+        for attempt in 1.. {
+            match (self.write)(batch) {
+                Ok(()) => {
+                    self.counts
+                        .written
+                        .fetch_add(batch.len() as u64, Ordering::Relaxed);
+                    return;
+                }
+                Err(error) => {
+                    self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                    warn!(%error, records = batch.len(), attempt, "call records cannot be stored yet");
+                }
+            }
+            if stopping && attempt >= LAST_ATTEMPTS {
+                break;
+            }
+            thread::sleep(RETRY);
+        }
+        for cdr in batch {
+            log(&self.counts, cdr, "the switch stops while the store fails");
+        }
+    }
+}
+
+/// Leaves a record in the log, complete.
+fn log(counts: &CdrCounts, cdr: &Cdr, why: &str) {
+    counts.logged.fetch_add(1, Ordering::Relaxed);
+    let record = serde_json::to_string(cdr).unwrap_or_else(|_| format!("{cdr:?}"));
+    error!(why, record, "call record not stored");
+}
+
+#[cfg(test)]
+mod tests;

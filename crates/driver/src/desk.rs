@@ -1,0 +1,147 @@
+//! Between call control and the media thread: gives each relay its ports, and takes them back.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use media::relay::{Command, Event, Opening, RelayId, SocketKey, Sockets};
+use sockets::UdpSocket;
+
+use crate::mailbox::{Refused, Sender};
+use crate::media::{self as media_thread, MediaMail};
+use crate::ports::{Lease, PairId, PortCounts, PortPool, PortRange};
+
+/// Commands kept while the media thread is behind. Beyond this, new relays are refused; commands for those that are
+/// open are always kept, a few per call at most.
+const BACKLOG_COMMANDS: usize = 4096;
+
+type Bind = fn(SocketAddr) -> io::Result<UdpSocket>;
+
+/// The media desk of one shard.
+pub(crate) struct MediaDesk {
+    pool: PortPool<Bind>,
+    thread: Sender<MediaMail>,
+    backlog: VecDeque<MediaMail>,
+    /// Relays that hold ports.
+    open: HashMap<RelayId, (PairId, PairId)>,
+}
+
+impl MediaDesk {
+    /// Deals ports of `range`, resting for `quiet` after use, and talks to `thread`.
+    pub(crate) fn new(range: PortRange, quiet: Duration, thread: Sender<MediaMail>) -> Self {
+        Self {
+            pool: PortPool::new(range, quiet, media_thread::bind),
+            thread,
+            backlog: VecDeque::new(),
+            open: HashMap::new(),
+        }
+    }
+
+    /// Obeys; opening is answered at once.
+    pub(crate) fn command(&mut self, now: Instant, command: Command) -> Option<Event> {
+        let Command::Open {
+            relay,
+            a,
+            b,
+            timeout,
+            traffic,
+        } = command
+        else {
+            self.pass(MediaMail::Command(command));
+            return None;
+        };
+        let (a, b) = match self.lease_both(now, a, b) {
+            Ok(pairs) => pairs,
+            Err(why) => return Some(Event::OpenFailed { relay, why }),
+        };
+        let opening = Opening {
+            a: a.address,
+            b: b.address,
+            timeout,
+            traffic,
+            sockets: Sockets {
+                a_rtp: SocketKey(a.rtp_key),
+                a_rtcp: SocketKey(a.rtp_key + 1),
+                b_rtp: SocketKey(b.rtp_key),
+                b_rtcp: SocketKey(b.rtp_key + 1),
+            },
+        };
+        self.open.insert(relay, (a, b));
+        self.pass(MediaMail::Open { relay, opening });
+        Some(Event::Opened {
+            relay,
+            a_port: a.rtp_port,
+            b_port: b.rtp_port,
+        })
+    }
+
+    /// Hears what the media thread says, before call control does: ports of a relay that is gone begin to rest.
+    pub(crate) fn heard(&mut self, now: Instant, event: &Event) {
+        if let Event::Closed { relay, .. } | Event::OpenFailed { relay, .. } = event
+            && let Some((a, b)) = self.open.remove(relay)
+        {
+            self.pool.release(now, a);
+            self.pool.release(now, b);
+        }
+    }
+
+    /// Passes on what could not be before. `false` while some of it still waits.
+    pub(crate) fn flush(&mut self) -> bool {
+        while let Some(mail) = self.backlog.pop_front() {
+            if let Err(Refused::Full(mail)) = self.thread.try_send(mail) {
+                self.backlog.push_front(mail);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// How the ports stand.
+    pub(crate) fn counts(&mut self, now: Instant) -> PortCounts {
+        self.pool.counts(now)
+    }
+
+    /// Ends the media thread once it has done what it was told before.
+    pub(crate) fn stop(&mut self) {
+        self.pass(MediaMail::Stop);
+        while !self.flush() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn lease_both(
+        &mut self,
+        now: Instant,
+        a: IpAddr,
+        b: IpAddr,
+    ) -> Result<(PairId, PairId), String> {
+        if self.backlog.len() >= BACKLOG_COMMANDS {
+            return Err("the media thread is behind".into());
+        }
+        let a = self.pool.lease(now, a).map_err(|error| error.to_string())?;
+        let a = self.adopt(a);
+        match self.pool.lease(now, b) {
+            Ok(b) => Ok((a, self.adopt(b))),
+            Err(error) => {
+                self.pool.release(now, a);
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Hands new sockets to the media thread.
+    fn adopt(&mut self, lease: Lease) -> PairId {
+        if let Some((rtp, rtcp)) = lease.fresh {
+            let rtp_key = lease.pair.rtp_key;
+            self.pass(MediaMail::Adopt { rtp_key, rtp, rtcp });
+        }
+        lease.pair
+    }
+
+    /// Sends in order: nothing overtakes what waits.
+    fn pass(&mut self, mail: MediaMail) {
+        self.backlog.push_back(mail);
+        self.flush();
+    }
+}

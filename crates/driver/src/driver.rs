@@ -1,0 +1,644 @@
+//! Starting and stopping everything.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bus::{Bus, Health};
+use model::Cdr;
+use sip::endpoint::Interface;
+use sip::transport::Transport;
+use sockets::UdpSocket;
+use store::{Store, StoreError};
+use switch::{DirectoryChange, Input, ShardConfig, Switch};
+use tracing::{info, warn};
+
+use crate::answers::{Answers, Tasks};
+use crate::cdr::{CdrCounts, CdrWriter};
+use crate::desk::MediaDesk;
+use crate::dns::{Dns, DnsCounts, Hickory, NoDns};
+use crate::feed::{CounterBook, Feed};
+use crate::flows::{Common, FlowCounts, FlowTable, Flows, Listener, StreamDoor};
+use crate::interfaces::{self, Bound};
+use crate::mailbox::{self, Mailbox};
+use crate::media::{self, MediaCounts};
+use crate::metrics::Metrics;
+use crate::ports::PortRange;
+use crate::registrations::{Keeper, RegistrationCounts};
+use crate::shard::{Outside, Shard, ShardCounts, clock};
+use crate::shards::{MAILBOX_ITEMS, Mail, Shards};
+use crate::tap::Tap;
+use crate::tls::{Tls, TlsError, TlsFiles};
+
+/// Shards at most; their number has to fit into our tags with room to spare.
+pub const MAX_SHARDS: usize = 256;
+
+/// Addresses to listen on at most: each is two interfaces, and an interface is numbered by one byte.
+pub const MAX_ADDRESSES: usize = 64;
+
+/// Descriptors that everything but media may need.
+const OTHER_DESCRIPTORS: u64 = 8192;
+
+/// How long carriers may take to answer when registrations are taken back at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How often is looked whether they have.
+const FAREWELL_CHECK: Duration = Duration::from_millis(20);
+
+/// How long the last registrations may take into the store.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
+/// What the driver has to know.
+#[derive(Clone, Debug)]
+pub struct DriverConfig {
+    /// Addresses to listen on for SIP, each over UDP and TCP.
+    pub sip: Vec<SocketAddr>,
+    /// What peers are told instead of the addresses we listen on, in SIP and SDP.
+    pub advertise: Option<IpAddr>,
+    /// Addresses to listen on for SIP over TLS.
+    pub sip_tls: Vec<SocketAddr>,
+    /// The files of TLS; needed when there is an address for it.
+    pub tls: Option<TlsFiles>,
+    /// Second addresses, each over UDP and TCP, for the connections that ask for it.
+    pub alternate_sip: Vec<SocketAddr>,
+    /// What peers are told instead of the second addresses.
+    pub alternate_advertise: Option<IpAddr>,
+    /// Ports for RTP and RTCP.
+    pub rtp_ports: PortRange,
+    /// Silence after which a relayed call is ended, in seconds; 0 = never.
+    pub media_timeout_seconds: u32,
+    /// Time a media port rests after a call, in seconds.
+    pub port_quiet_seconds: u32,
+    /// Threads that switch calls; 0 = one per processor.
+    pub shards: usize,
+    /// Calls that one shard carries at most. A tenant lives on one shard, so that each shard has to be able to
+    /// carry them all.
+    pub max_calls: usize,
+    /// Host name of this node, for routes that hold on one node only.
+    pub hostname: String,
+}
+
+impl Default for DriverConfig {
+    fn default() -> Self {
+        Self {
+            sip: vec![SocketAddr::from(([0, 0, 0, 0], 5060))],
+            advertise: None,
+            sip_tls: Vec::new(),
+            tls: None,
+            alternate_sip: Vec::new(),
+            alternate_advertise: None,
+            rtp_ports: PortRange {
+                first: 20_000,
+                last: 29_999,
+            },
+            media_timeout_seconds: 60,
+            port_quiet_seconds: crate::PORT_QUIET_SECONDS as u32,
+            shards: 0,
+            max_calls: 10_000,
+            hostname: "localhost".to_owned(),
+        }
+    }
+}
+
+impl DriverConfig {
+    /// How many shards there will be. Each has a media thread beside it, so the usual number is one for two
+    /// processors; more would only hand messages to each other.
+    pub fn shard_count(&self) -> usize {
+        let wanted = match self.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from) / 2,
+            some => some,
+        };
+        wanted.clamp(1, MAX_SHARDS)
+    }
+}
+
+/// Why the driver did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// No address to listen on, or too many.
+    Addresses(usize),
+    /// An address cannot be listened on.
+    Bind {
+        /// Over which transport.
+        transport: Transport,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is an address for TLS but no certificate.
+    NoCertificate,
+    /// A file of TLS cannot be used.
+    Tls(TlsError),
+    /// There are too few media ports for the number of shards.
+    FewPorts {
+        /// The configured range.
+        range: PortRange,
+        /// The number of shards.
+        shards: usize,
+    },
+    /// The records cannot be read.
+    Store(StoreError),
+    /// The bus has no room for us.
+    Bus(String),
+    /// The system gives us no thread, queue or timer.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addresses(0) => f.write_str("no SIP address to listen on is configured"),
+            Self::Addresses(count) => {
+                write!(
+                    f,
+                    "{count} SIP addresses are configured, but {MAX_ADDRESSES} are the most"
+                )
+            }
+            Self::Bind {
+                transport,
+                address,
+                source,
+            } => {
+                write!(f, "cannot listen on {address} ({}): ", transport.as_str())?;
+                match source.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        f.write_str("the port is in use by another program")
+                    }
+                    io::ErrorKind::AddrNotAvailable => {
+                        f.write_str("this machine does not have that address")
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str("ports below 1024 need a privilege")
+                    }
+                    _ => write!(f, "{source}"),
+                }
+            }
+            Self::NoCertificate => {
+                f.write_str("SIP over TLS needs a certificate and its key, and none is configured")
+            }
+            Self::Tls(error) => write!(f, "{error}"),
+            Self::FewPorts { range, shards } => write!(
+                f,
+                "the media ports {}-{} are too few for {shards} shards: a call takes four ports of one shard",
+                range.first, range.last
+            ),
+            Self::Store(error) => write!(f, "cannot read the records: {error}"),
+            Self::Bus(why) => write!(f, "cannot join the bus: {why}"),
+            Self::System(error) => {
+                write!(f, "the system refuses a thread or a descriptor: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind { source, .. } => Some(source),
+            Self::Store(error) => Some(error),
+            Self::System(error) => Some(error),
+            Self::Tls(error) => Some(error),
+            Self::Addresses(_) | Self::NoCertificate | Self::FewPorts { .. } | Self::Bus(_) => None,
+        }
+    }
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// A running switch. Dropping it leaves the threads running; [`Driver::stop`] ends them.
+pub struct Driver {
+    answers: Answers,
+    interfaces: Arc<[Interface]>,
+    rtp_ports: PortRange,
+    flows: Flows,
+    tls: Option<Arc<Tls>>,
+    tap: Tap,
+    threads: Vec<JoinHandle<()>>,
+    cdrs: CdrWriter,
+    keeper: tokio::task::JoinHandle<()>,
+}
+
+/// What is made for a shard before any shard runs: they all have to know each other.
+struct Seat {
+    number: u16,
+    mailbox: Mailbox<Mail>,
+    sockets: Vec<Option<UdpSocket>>,
+    counts: Arc<ShardCounts>,
+    media_counts: Arc<MediaCounts>,
+    ports: PortRange,
+}
+
+impl Driver {
+    /// Binds the addresses, reads the records and begins to take calls. Has to be called within a tokio runtime, on
+    /// which TCP, DNS and the directory feed then live.
+    pub async fn start(config: DriverConfig, store: Store, bus: Bus) -> Result<Self, StartError> {
+        let count = config.shard_count();
+        check(&config, count)?;
+        let tls = certificates(&config)?;
+        let bound = bind_all(&config, count)?;
+        let places: Vec<_> = bound.iter().map(|bound| bound.place).collect();
+        let interfaces: Arc<[Interface]> = interfaces::interfaces(&places).into();
+        let (shards, seats, listeners) = seats(&config, count, bound)?;
+
+        let tap = Tap::default();
+        let flow_counts = Arc::new(FlowCounts::default());
+        let (flows, table) = FlowTable::new(Common {
+            shards: Arc::clone(&shards),
+            doors: streams_only(&interfaces),
+            tls: tls.clone(),
+            counts: Arc::clone(&flow_counts),
+            tap: tap.clone(),
+        });
+        let dns_counts = Arc::new(DnsCounts::default());
+        let dns = match Hickory::of_system() {
+            Ok(hickory) => Dns::start(hickory, Arc::clone(&shards), Arc::clone(&dns_counts)),
+            Err(why) => {
+                warn!(
+                    why,
+                    "no name servers are configured: only numeric addresses can be called"
+                );
+                Dns::start(NoDns, Arc::clone(&shards), Arc::clone(&dns_counts))
+            }
+        };
+
+        // Subscribed before reading, so that no change falls between the two.
+        let subscription = bus
+            .subscribe()
+            .map_err(|error| StartError::Bus(error.to_string()))?;
+        let questions = bus
+            .answer_questions()
+            .map_err(|error| StartError::Bus(error.to_string()))?;
+        let counters = Arc::new(CounterBook::default());
+        let swaps = Arc::new(AtomicU64::new(0));
+        let mut feed = Feed::new(
+            store.clone(),
+            Arc::clone(&shards),
+            dns.clone(),
+            Arc::clone(&counters),
+            Arc::clone(&swaps),
+            rand::random(),
+        );
+        let mut directory = feed.load().await.map_err(StartError::Store)?;
+        directory.extend(bindings(&store).await.map_err(StartError::Store)?);
+        let registration_counts = Arc::new(RegistrationCounts::default());
+        let (registration_queue, keeper) = Keeper::new(
+            store.clone(),
+            Arc::clone(&shards),
+            Arc::clone(&registration_counts),
+        );
+
+        let cdr_counts = Arc::new(CdrCounts::default());
+        let (cdr_queue, cdrs) = CdrWriter::start(cdr_sink(store, bus), Arc::clone(&cdr_counts))?;
+        let metrics = Arc::new(Metrics {
+            shards: seats.iter().map(|seat| Arc::clone(&seat.counts)).collect(),
+            media: seats
+                .iter()
+                .map(|seat| Arc::clone(&seat.media_counts))
+                .collect(),
+            flows: flow_counts,
+            tls: tls.clone(),
+            dns: dns_counts,
+            cdrs: cdr_counts,
+            registrations: registration_counts,
+            swaps,
+            mail: Arc::clone(&shards),
+            tap: tap.clone(),
+        });
+
+        let mut threads = Vec::with_capacity(count * 2);
+        for seat in seats {
+            let outside = Outside {
+                shards: Arc::clone(&shards),
+                flows: flows.clone(),
+                dns: dns.clone(),
+                cdrs: cdr_queue.clone(),
+                registrations: registration_queue.clone(),
+                tap: tap.clone(),
+            };
+            threads.extend(seat.take(&config, count, &interfaces, &directory, &shards, outside)?);
+        }
+        // The task ends with the last of the shards' ends, after it has written what they said.
+        drop(registration_queue);
+        let keeper = tokio::spawn(keeper.run());
+        let tasks = Arc::new(Tasks::default());
+        let streams = (0..)
+            .zip(&*interfaces)
+            .filter(|(_, it)| it.transport.is_reliable());
+        for ((interface, _), listener) in streams.zip(listeners) {
+            tasks.spawn("TCP listener", listener.run(interface, table.reports()));
+        }
+        tasks.spawn("table of TCP streams", table.run());
+        tasks.spawn("directory feed", feed.run(subscription));
+        let answers = Answers {
+            shards,
+            counters,
+            metrics,
+            interfaces: Arc::clone(&interfaces),
+            hostname: config.hostname.as_str().into(),
+            draining: Arc::new(AtomicBool::new(false)),
+            tasks: Arc::clone(&tasks),
+        };
+        tasks.spawn("answering of questions", answers.clone().run(questions));
+        for interface in &*interfaces {
+            let transport = interface.transport.as_str();
+            let (local, advertise) = (interface.local, &interface.advertise);
+            info!(%local, %advertise, transport, alternate = interface.alternate, "listening for SIP");
+        }
+        warn_of_missing_alternate(&directory, &interfaces);
+        Ok(Self {
+            answers,
+            interfaces,
+            rtp_ports: config.rtp_ports,
+            flows,
+            tls,
+            tap,
+            threads,
+            cdrs,
+            keeper,
+        })
+    }
+
+    /// The addresses we listen on, with their real ports and what peers are told; UDP and TCP share an address.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// The range of media ports.
+    pub fn rtp_ports(&self) -> PortRange {
+        self.rtp_ports
+    }
+
+    /// Whether calls are taken, and if not, why.
+    pub async fn health(&self) -> Health {
+        self.answers.health().await
+    }
+
+    /// All counters in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        self.answers.metrics.render()
+    }
+
+    /// Calls that are not over or whose record is not complete; at most a quarter of a second old.
+    pub fn active_calls(&self) -> usize {
+        self.answers.metrics.active_calls()
+    }
+
+    /// Reads the files of TLS again; new streams use them, those that are open stay. `false` when there is no TLS.
+    pub fn reload_certificates(&self) -> Result<bool, TlsError> {
+        match &self.tls {
+            Some(tls) => tls.reload().map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// A look at every SIP message.
+    pub fn tap(&self) -> &Tap {
+        &self.tap
+    }
+
+    /// Takes no new calls from now on: they are answered 503 with this `Retry-After`. Calls that are up go on.
+    pub async fn drain(&self, retry_after_seconds: u32) {
+        self.answers.draining.store(true, Ordering::Relaxed);
+        self.tell_all(|| Mail::Drain {
+            retry_after_seconds,
+        })
+        .await;
+    }
+
+    /// Ends every call. [`Driver::active_calls`] comes to zero when all peers have been told and all records written
+    /// out to the queue.
+    pub async fn hang_up_all(&self) {
+        self.tell_all(|| Mail::HangUpAll).await;
+    }
+
+    /// Ends everything: what is on its way is sent, call records are in the store when this returns. Calls that are
+    /// still up are not ended: see [`Driver::hang_up_all`].
+    pub async fn stop(self) {
+        self.answers.draining.store(true, Ordering::Relaxed);
+        self.carriers_answer().await;
+        self.tell_all(|| Mail::Stop).await;
+        let (threads, cdrs) = (self.threads, self.cdrs);
+        let ended = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    warn!("a thread had panicked");
+                }
+            }
+            // Last, when nobody makes records any more.
+            cdrs.stop();
+        });
+        if ended.await.is_err() {
+            warn!("stopping was cut short");
+        }
+        if tokio::time::timeout(LAST_WRITE, self.keeper).await.is_err() {
+            warn!("the last registrations could not be stored in time");
+        }
+        self.flows.stop().await;
+        self.answers.tasks.abort();
+    }
+
+    /// Waits a little for the answers of carriers with whom registrations are being taken back.
+    async fn carriers_answer(&self) {
+        let give_up = tokio::time::Instant::now() + FAREWELL;
+        while self.answers.farewells().await > 0 && tokio::time::Instant::now() < give_up {
+            tokio::time::sleep(FAREWELL_CHECK).await;
+        }
+    }
+
+    async fn tell_all(&self, mail: impl Fn() -> Mail) {
+        for shard in 0..self.answers.shards.count() {
+            self.answers.shards.send(shard, mail()).await;
+        }
+    }
+}
+
+impl Seat {
+    /// Starts the shard and its media thread.
+    fn take(
+        self,
+        config: &DriverConfig,
+        count: usize,
+        interfaces: &[Interface],
+        directory: &[DirectoryChange],
+        shards: &Shards,
+        outside: Outside,
+    ) -> Result<[JoinHandle<()>; 2], StartError> {
+        let mut sip = sip::endpoint::Config::new(interfaces.to_vec(), self.number);
+        // A call is two sessions.
+        sip.max_sessions = config.max_calls.saturating_mul(2);
+        let shard_config = ShardConfig {
+            sip,
+            shards: count as u16,
+            media_timeout: Duration::from_secs(config.media_timeout_seconds.into()),
+            hostname: config.hostname.clone(),
+            key_seed: ::media::srtp::KeySeed(rand::random()),
+        };
+        let mut switch = Switch::new(shard_config, rand::random(), clock());
+        for change in directory {
+            switch.handle(clock(), Input::Directory(change.clone()));
+        }
+        let mailbox = shards.mailbox(self.number);
+        let (commands, media) =
+            media::start(self.number, self.ports.pairs(), mailbox, self.media_counts)?;
+        let quiet = Duration::from_secs(config.port_quiet_seconds.into());
+        let desk = MediaDesk::new(self.ports, quiet, commands);
+        let shard = Shard::new(
+            self.number,
+            switch,
+            self.mailbox,
+            desk,
+            self.sockets,
+            outside,
+            self.counts,
+        )?;
+        Ok([shard.spawn()?, media])
+    }
+}
+
+fn check(config: &DriverConfig, shards: usize) -> Result<(), StartError> {
+    let addresses = config.sip.len() + config.alternate_sip.len() + config.sip_tls.len();
+    if config.sip.is_empty() {
+        return Err(StartError::Addresses(0));
+    }
+    if addresses > MAX_ADDRESSES {
+        return Err(StartError::Addresses(addresses));
+    }
+    let range = config.rtp_ports;
+    // Two pairs for one call, at least, on every shard.
+    if range.pairs() / shards < 2 {
+        return Err(StartError::FewPorts { range, shards });
+    }
+    let wanted = range.pairs() as u64 * 2 + OTHER_DESCRIPTORS;
+    match sockets::raise_open_files() {
+        Ok(limit) if limit < wanted => {
+            warn!(
+                limit,
+                wanted, "the limit on open files is too low for all media ports"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "the limit on open files cannot be raised"),
+    }
+    Ok(())
+}
+
+/// Our certificates, where there is an address that needs them.
+fn certificates(config: &DriverConfig) -> Result<Option<Arc<Tls>>, StartError> {
+    if config.sip_tls.is_empty() {
+        return Ok(None);
+    }
+    let files = config.tls.clone().ok_or(StartError::NoCertificate)?;
+    let tls = Tls::new(files).map_err(StartError::Tls)?;
+    Ok(Some(Arc::new(tls)))
+}
+
+/// Says which connections ask for a second address that we do not have: they use the first.
+fn warn_of_missing_alternate(directory: &[DirectoryChange], interfaces: &[Interface]) {
+    if interfaces.iter().any(|interface| interface.alternate) {
+        return;
+    }
+    let parts = directory.iter().filter_map(|change| match change {
+        DirectoryChange::Swap(part) => Some(part),
+        _ => None,
+    });
+    for connection in parts.flat_map(|part| &part.connections) {
+        if connection
+            .record
+            .connection_bind_to_alternate_interface_enabled
+        {
+            let connection = connection.label();
+            warn!(
+                connection,
+                "no second SIP address is configured; the first is used"
+            );
+        }
+    }
+}
+
+fn bind_all(config: &DriverConfig, shards: usize) -> Result<Vec<Bound>, StartError> {
+    let places = interfaces::places(config);
+    places
+        .into_iter()
+        .map(|place| interfaces::bind(place, shards))
+        .collect()
+}
+
+/// The way to all shards, what each of them sits on, and the listeners in the order of their interfaces.
+type Seats = (Arc<Shards>, Vec<Seat>, Vec<Listener>);
+
+fn seats(config: &DriverConfig, count: usize, mut bound: Vec<Bound>) -> Result<Seats, StartError> {
+    let mut senders = Vec::with_capacity(count);
+    let mut seats = Vec::with_capacity(count);
+    for number in 0..count {
+        let (sender, mailbox) = mailbox::mailbox(MAILBOX_ITEMS)?;
+        senders.push(sender);
+        // By interface: a UDP socket is the shard's own, streams are nobody's.
+        let sockets = bound
+            .iter_mut()
+            .flat_map(|bound| {
+                let transports = bound.place.transports.iter();
+                transports.map(|transport| match transport {
+                    Transport::Udp => bound.datagrams.pop(),
+                    Transport::Tcp | Transport::Tls => None,
+                })
+            })
+            .collect();
+        seats.push(Seat {
+            number: number as u16,
+            mailbox,
+            sockets,
+            counts: Arc::new(ShardCounts::default()),
+            media_counts: Arc::new(MediaCounts::default()),
+            ports: config.rtp_ports.slice(number, count),
+        });
+    }
+    let listeners = bound.into_iter().map(|bound| bound.listener).collect();
+    Ok((Arc::new(Shards::new(senders)), seats, listeners))
+}
+
+/// What leads to the stream interfaces.
+fn streams_only(interfaces: &[Interface]) -> Vec<Option<StreamDoor>> {
+    let stream = |interface: &Interface| {
+        interface.transport.is_reliable().then_some(StreamDoor {
+            local: interface.local,
+            secure: interface.transport == Transport::Tls,
+        })
+    };
+    interfaces.iter().map(stream).collect()
+}
+
+/// Where the peers are that were registered when the switch stopped, for the start.
+async fn bindings(store: &Store) -> Result<Vec<DirectoryChange>, StoreError> {
+    let now = clock().unix_ms;
+    let kept = store
+        .read(move |reader| reader.peers_registered(now))
+        .await?;
+    let bindings = kept.into_iter().map(|kept| DirectoryChange::Binding {
+        connection: kept.connection,
+        binding: kept.binding.map(Arc::new),
+    });
+    Ok(bindings.collect())
+}
+
+/// Where call records go: into the store, and then to whoever listens on the bus.
+fn cdr_sink(
+    store: Store,
+    bus: Bus,
+) -> impl FnMut(&[Cdr]) -> Result<(), StoreError> + Send + 'static {
+    move |batch| {
+        store.append_cdrs_blocking(batch.to_vec())?;
+        for cdr in batch {
+            bus.emit(bus::Event::CallEnded(Arc::new(cdr.clone())));
+        }
+        Ok(())
+    }
+}

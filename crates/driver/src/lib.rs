@@ -1,0 +1,48 @@
+//! The only crate with sockets and a clock: it performs what the switch decides.
+//!
+//! ```text
+//!              ┌────────────── tokio ──────────────┐
+//!   TCP, TLS  ─┤ flows: one task per stream        │
+//!   DNS       ─┤ dns: one task, cached             ├─ mailbox ─┐
+//!   store, bus ┤ feed: records to directory parts  │           ▼
+//!              └───────────────────────────────────┘   ┌───────────────┐   commands   ┌──────────────┐
+//!   UDP peers ────────────────────────────────────────►│ shard (thread)│─────────────►│ media thread │◄─► RTP
+//!                                                      │  Switch       │◄─────────────│  RelayTable  │
+//!                          store ◄── cdr (thread) ◄────┤               │    events    └──────────────┘
+//!                                                      └───────────────┘
+//! ```
+//!
+//! - [`shard`](self): a thread per shard runs [`switch::Switch`]: inputs in, outputs performed. It never waits for
+//!   anything but its sockets and its mailbox.
+//! - Media threads own the RTP sockets; packets never pass through a shard.
+//! - What a shard sends elsewhere goes through bounded queues. What happens at the bound stands at each queue.
+//! - Nothing here decides about calls. If a line in this crate reads like a decision, it is in the wrong crate.
+
+mod answers;
+mod cdr;
+mod desk;
+mod dns;
+mod driver;
+mod feed;
+mod flows;
+mod interfaces;
+mod mailbox;
+mod media;
+mod metrics;
+mod misbehaviours;
+mod offline;
+mod ports;
+mod registrations;
+mod shard;
+mod shards;
+mod tap;
+mod tls;
+mod wire;
+
+pub use driver::{Driver, DriverConfig, MAX_ADDRESSES, MAX_SHARDS, StartError};
+pub use flows::{MAX_FLOWS, MAX_FLOWS_PER_ADDRESS};
+pub use offline::{OfflineError, explain_offline};
+pub use ports::{PORT_QUIET_SECONDS, PortRange};
+pub use sip::transport::Transport;
+pub use tap::{Tap, Traced};
+pub use tls::{MAX_HANDSHAKES, TlsError, TlsFiles};

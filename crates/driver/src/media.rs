@@ -1,0 +1,296 @@
+//! The media thread of one shard: sockets on one side, [`RelayTable`] on the other, and no decisions in between.
+//!
+//! The shard binds ports and hands the sockets over; from then on they live here. Packets are received and sent
+//! without allocating; commands come through a mailbox, events go back through the shard's.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use media::relay::{
+    Command, Datagram, DropReason, Event, FRAME, Opening, RelayId, RelayTable, SocketKey, Verdict,
+};
+use sockets::{MediaIo, Onward, UdpOptions, UdpSocket};
+use tracing::{error, warn};
+
+use crate::mailbox::{self, Mailbox, Refused, Sender};
+use crate::shards::Mail;
+
+/// Commands waiting for the media thread.
+const MEDIA_QUEUE: usize = 4096;
+
+/// How often silent streams are looked for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Differentiated services code point of media: expedited forwarding (RFC 3246).
+const MEDIA_DSCP: u8 = 46;
+
+/// What the kernel keeps of one stream while we do not look: seconds of audio.
+const MEDIA_BUFFER_BYTES: usize = 128 * 1024;
+
+/// What a media thread is told.
+#[derive(Debug)]
+pub(crate) enum MediaMail {
+    /// Two new sockets, to be known as `rtp_key` and `rtp_key + 1`.
+    Adopt {
+        rtp_key: u32,
+        rtp: UdpSocket,
+        rtcp: UdpSocket,
+    },
+    /// A relay whose sockets it has.
+    Open { relay: RelayId, opening: Opening },
+    /// Anything else for an open relay.
+    Command(Command),
+    /// End.
+    Stop,
+}
+
+/// Counts for the metrics.
+#[derive(Default)]
+pub(crate) struct MediaCounts {
+    pub(crate) relays: AtomicUsize,
+    pub(crate) forwarded_packets: AtomicU64,
+    pub(crate) forwarded_bytes: AtomicU64,
+    /// Packets dropped, by reason: see [`DROP_REASONS`].
+    pub(crate) dropped: [AtomicU64; DROP_REASONS.len()],
+    /// Packets of ours that filled pauses.
+    pub(crate) filled: AtomicU64,
+    /// Packets that the network refused to take.
+    pub(crate) unsent: AtomicU64,
+    pub(crate) panics: AtomicU64,
+}
+
+/// Names of the places in [`MediaCounts::dropped`].
+pub(crate) const DROP_REASONS: [&str; 9] = [
+    "no_relay",
+    "unannounced",
+    "stranger",
+    "not_rtp",
+    "not_rtcp",
+    "no_destination",
+    "oversized",
+    "too_fast",
+    "protection",
+];
+const OVERSIZED: usize = 6;
+
+fn reason(why: DropReason) -> usize {
+    match why {
+        DropReason::NoRelay => 0,
+        DropReason::Unannounced => 1,
+        DropReason::Stranger => 2,
+        DropReason::NotRtp(_) => 3,
+        DropReason::NotRtcp(_) => 4,
+        DropReason::NoDestination => 5,
+        DropReason::TooFast => 7,
+        DropReason::Protection(_) => 8,
+    }
+}
+
+/// Binds a socket for media.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let options = UdpOptions {
+        receive_buffer_bytes: Some(MEDIA_BUFFER_BYTES),
+        dscp: Some(MEDIA_DSCP),
+        // We look at a pace of our own; jitter has to be measured by when packets came.
+        arrival_times: true,
+        ..UdpOptions::default()
+    };
+    UdpSocket::bind(address, options)
+}
+
+/// Starts the thread of shard `number` with room for `pairs` pairs of ports; it reports to `shard`.
+pub(crate) fn start(
+    number: u16,
+    pairs: usize,
+    shard: Sender<Mail>,
+    counts: Arc<MediaCounts>,
+) -> io::Result<(Sender<MediaMail>, thread::JoinHandle<()>)> {
+    let (sender, mailbox) = mailbox::mailbox(MEDIA_QUEUE)?;
+    let io = MediaIo::new(mailbox.waker().clone())?;
+    // A relay takes two pairs, a pair has two sockets.
+    let relays = u32::try_from(pairs.div_ceil(2)).unwrap_or(u32::MAX);
+    let sockets = u32::try_from(pairs * 2).unwrap_or(u32::MAX);
+    let thread = MediaThread {
+        io,
+        mailbox,
+        table: RelayTable::new(relays, sockets),
+        shard,
+        unsaid: VecDeque::new(),
+        counts,
+        next_tick: Instant::now() + TICK,
+        next_frame: Instant::now(),
+    };
+    let name = format!("media-{number}");
+    let handle = thread::Builder::new()
+        .name(name)
+        .spawn(move || thread.run())?;
+    Ok((sender, handle))
+}
+
+struct MediaThread {
+    io: MediaIo,
+    mailbox: Mailbox<MediaMail>,
+    table: RelayTable,
+    shard: Sender<Mail>,
+    /// Events for which the shard had no room. No more than relays are open, a few each.
+    unsaid: VecDeque<Event>,
+    counts: Arc<MediaCounts>,
+    next_tick: Instant,
+    /// When pauses are filled next, if any are.
+    next_frame: Instant,
+}
+
+impl MediaThread {
+    fn run(mut self) {
+        loop {
+            // A bug that a packet or a command uncovers costs that packet or command, not all calls.
+            match catch_unwind(AssertUnwindSafe(|| self.turn())) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => {
+                    self.counts.panics.fetch_add(1, Ordering::Relaxed);
+                    error!("a media thread panicked and goes on");
+                }
+            }
+        }
+    }
+
+    /// Commands, packets, time. `false` when told to stop.
+    fn turn(&mut self) -> bool {
+        while let Some(mail) = self.mailbox.next() {
+            match mail {
+                MediaMail::Adopt { rtp_key, rtp, rtcp } => self.adopt(rtp_key, rtp, rtcp),
+                MediaMail::Open { relay, opening } => self.open(relay, opening),
+                MediaMail::Command(command) => self.command(command),
+                MediaMail::Stop => return false,
+            }
+        }
+        self.counts
+            .relays
+            .store(self.table.len(), Ordering::Relaxed);
+        self.tick();
+        self.fill();
+        self.say();
+        let timeout = match self.mailbox.may_sleep() {
+            true => self.patience(),
+            false => Some(Duration::ZERO),
+        };
+        let relayed = self.relay(timeout);
+        self.mailbox.awake();
+        if let Err(error) = relayed {
+            error!(%error, "a media thread cannot wait for packets");
+            // Not a busy loop while the system is in trouble.
+            thread::sleep(TICK);
+        }
+        true
+    }
+
+    /// How long to wait when no packet comes: for ever when there is nothing to look after.
+    fn patience(&self) -> Option<Duration> {
+        if self.table.is_empty() && self.unsaid.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let tick = self.next_tick.saturating_duration_since(now);
+        if !self.table.fills() {
+            return Some(tick);
+        }
+        Some(tick.min(self.next_frame.saturating_duration_since(now)))
+    }
+
+    fn relay(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let (table, counts) = (&mut self.table, &self.counts);
+        let mut bytes = 0;
+        let turn = self.io.turn(timeout, |packet| {
+            let key = SocketKey(packet.socket);
+            let mut datagram = Datagram::new(packet.buffer, packet.length);
+            let verdict = table.handle_packet(packet.at, key, packet.source, &mut datagram);
+            packet.length = datagram.length();
+            match verdict {
+                Verdict::Forward { out, to } => {
+                    bytes += packet.length as u64;
+                    Some(Onward { socket: out.0, to })
+                }
+                Verdict::Drop(why) => {
+                    counts.dropped[reason(why)].fetch_add(1, Ordering::Relaxed);
+                    None
+                }
+            }
+        })?;
+        counts
+            .forwarded_packets
+            .fetch_add(turn.sent, Ordering::Relaxed);
+        counts.forwarded_bytes.fetch_add(bytes, Ordering::Relaxed);
+        counts.unsent.fetch_add(turn.failed, Ordering::Relaxed);
+        counts.dropped[OVERSIZED].fetch_add(turn.oversized, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn adopt(&mut self, rtp_key: u32, rtp: UdpSocket, rtcp: UdpSocket) {
+        for (key, socket) in [(rtp_key, rtp), (rtp_key + 1, rtcp)] {
+            if let Err(error) = self.io.add(key, socket) {
+                error!(%error, "a media socket cannot be watched; its relay will be silent");
+            }
+        }
+    }
+
+    fn open(&mut self, relay: RelayId, opening: Opening) {
+        if let Err(error) = self.table.open(Instant::now(), relay, opening) {
+            let why = error.to_string();
+            self.unsaid.push_back(Event::OpenFailed { relay, why });
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match self.table.handle(Instant::now(), command) {
+            Ok(event) => self.unsaid.extend(event),
+            Err(error) => warn!(%error, "a media command had no effect"),
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            let unsaid = &mut self.unsaid;
+            self.table.tick(now, |event| unsaid.push_back(event));
+        }
+    }
+
+    /// Fills pauses with noise, frame by frame, where a relay is asked to.
+    fn fill(&mut self) {
+        let now = Instant::now();
+        if !self.table.fills() || now < self.next_frame {
+            return;
+        }
+        // Behind time, a frame is skipped, not made up for.
+        self.next_frame = (self.next_frame + FRAME).max(now);
+        let (io, counts) = (&self.io, &self.counts);
+        self.table.fill(now, |key, to, bytes| {
+            let counter = match io.send(key.0, to, bytes) {
+                Ok(()) => &counts.filled,
+                Err(_) => &counts.unsent,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    /// Tells the shard what it has room for; the rest waits for the next turn.
+    fn say(&mut self) {
+        while let Some(event) = self.unsaid.pop_front() {
+            if let Err(Refused::Full(Mail::Media(event))) = self.shard.try_send(Mail::Media(event))
+            {
+                self.unsaid.push_front(event);
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,327 @@
+//! Real packets through a real media thread, by way of the desk that gives it its ports.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket as StdSocket};
+
+use media::relay::{Side, Traffic};
+
+use super::*;
+use crate::desk::MediaDesk;
+use crate::ports::PortRange;
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const RELAY: RelayId = RelayId(7);
+
+/// The shard's side of one media thread.
+struct World {
+    desk: MediaDesk,
+    mailbox: Mailbox<Mail>,
+    counts: Arc<MediaCounts>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (shard, mailbox) = mailbox::mailbox(64).expect("mailbox");
+        let counts = Arc::new(MediaCounts::default());
+        let range = PortRange {
+            first: 34_000,
+            last: 35_999,
+        };
+        let (commands, thread) =
+            start(0, range.pairs(), shard, Arc::clone(&counts)).expect("start");
+        Self {
+            desk: MediaDesk::new(range, Duration::from_secs(5), commands),
+            mailbox,
+            counts,
+            thread: Some(thread),
+        }
+    }
+
+    /// Opens the relay and says where its two sides listen.
+    fn open(&mut self, relay: RelayId) -> (SocketAddr, SocketAddr) {
+        let open = Command::Open {
+            relay,
+            a: LOCAL,
+            b: LOCAL,
+            timeout: Duration::ZERO,
+            traffic: Traffic::Rtp,
+        };
+        match self.desk.command(Instant::now(), open) {
+            Some(Event::Opened {
+                relay: opened,
+                a_port,
+                b_port,
+            }) if opened == relay => ((LOCAL, a_port).into(), (LOCAL, b_port).into()),
+            other => panic!("not opened: {other:?}"),
+        }
+    }
+
+    fn remote(&mut self, side: Side, far: SocketAddr) {
+        let remote = Command::Remote {
+            relay: RELAY,
+            side,
+            rtp: Some(far),
+            rtcp: None,
+            expect_media: true,
+            strict: false,
+        };
+        assert_eq!(self.desk.command(Instant::now(), remote), None);
+    }
+
+    fn event(&mut self) -> Event {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.mailbox.next() {
+                Some(Mail::Media(event)) => {
+                    self.desk.heard(Instant::now(), &event);
+                    return event;
+                }
+                Some(_) => panic!("mail of another kind"),
+                None => thread::yield_now(),
+            }
+            assert!(Instant::now() < deadline, "no event came");
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.desk.stop();
+        self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
+/// A far end.
+fn phone() -> (StdSocket, SocketAddr) {
+    let socket = StdSocket::bind((LOCAL, 0)).expect("bind");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("timeout");
+    let address = socket.local_addr().expect("local");
+    (socket, address)
+}
+
+fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, 0];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend((u32::from(sequence) * 160).to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend([0xd5; 160]);
+    packet
+}
+
+fn receive(socket: &StdSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = [0; 2048];
+    let (count, source) = socket.recv_from(&mut buffer).expect("a packet");
+    (buffer[..count].to_vec(), source)
+}
+
+#[test]
+fn packets_go_both_ways_from_the_ports_that_were_announced() {
+    let mut world = World::new();
+    let (to_a, to_b) = world.open(RELAY);
+    let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
+    world.remote(Side::A, alice_at);
+    world.remote(Side::B, bob_at);
+    for sequence in 0..50 {
+        alice.send_to(&rtp(1, sequence), to_a).expect("send");
+        bob.send_to(&rtp(2, sequence), to_b).expect("send");
+    }
+    for sequence in 0..50 {
+        assert_eq!(receive(&bob), (rtp(1, sequence), to_b));
+        assert_eq!(receive(&alice), (rtp(2, sequence), to_a));
+    }
+    world
+        .desk
+        .command(Instant::now(), Command::Close { relay: RELAY });
+    let Event::Closed { stats, .. } = world.event() else {
+        panic!("the relay closes with its statistics");
+    };
+    assert_eq!((stats.a.packets, stats.b.packets), (50, 50));
+    assert_eq!((stats.a.bytes, stats.a.lost), (50 * 172, 0));
+    assert_eq!(world.desk.counts(Instant::now()).quiet, 2);
+}
+
+#[test]
+fn a_phone_behind_nat_is_answered_where_it_really_is() {
+    let mut world = World::new();
+    let (to_a, to_b) = world.open(RELAY);
+    let ((alice, _), (bob, bob_at)) = (phone(), phone());
+    // What Alice's SDP said leads nowhere.
+    let (_behind_nat, described) = phone();
+    world.remote(Side::A, described);
+    world.remote(Side::B, bob_at);
+    alice.send_to(&rtp(1, 0), to_a).expect("send");
+    assert_eq!(receive(&bob).0, rtp(1, 0));
+    bob.send_to(&rtp(2, 0), to_b).expect("send");
+    assert_eq!(receive(&alice), (rtp(2, 0), to_a));
+
+    // A stranger who finds the port is neither forwarded nor answered.
+    let (stranger, _) = phone();
+    stranger.send_to(&rtp(3, 0), to_a).expect("send");
+    alice.send_to(&rtp(1, 1), to_a).expect("send");
+    assert_eq!(receive(&bob).0, rtp(1, 1));
+    bob.send_to(&rtp(2, 1), to_b).expect("send");
+    assert_eq!(receive(&alice).0, rtp(2, 1));
+}
+
+#[test]
+fn packets_for_a_relay_that_is_gone_are_thrown_away() {
+    let mut world = World::new();
+    let (to_a, _) = world.open(RELAY);
+    world
+        .desk
+        .command(Instant::now(), Command::Close { relay: RELAY });
+    assert!(matches!(world.event(), Event::Closed { .. }));
+    let (late, _) = phone();
+    late.send_to(&rtp(1, 0), to_a).expect("send");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while world.counts.dropped[reason(DropReason::NoRelay)].load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < deadline, "the packet was not seen");
+        thread::yield_now();
+    }
+    // While these ports rest, another call gets others.
+    let (elsewhere, _) = world.open(RelayId(8));
+    assert_ne!(elsewhere, to_a);
+}
+
+#[test]
+fn a_packet_is_held_back_for_no_longer_than_the_pace() {
+    let mut world = World::new();
+    let (to_a, _) = world.open(RELAY);
+    let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
+    world.remote(Side::A, alice_at);
+    world.remote(Side::B, bob_at);
+    let mut delays: Vec<_> = (0..100)
+        .map(|sequence| {
+            let sent = Instant::now();
+            alice.send_to(&rtp(1, sequence), to_a).expect("send");
+            receive(&bob);
+            sent.elapsed()
+        })
+        .collect();
+    delays.sort();
+    // The median, because this machine may be busy with something else.
+    assert!(
+        delays[50] <= sockets::MEDIA_PACE + Duration::from_millis(1),
+        "{:?}",
+        delays[50]
+    );
+}
+
+#[test]
+fn srtp_from_one_phone_is_rtp_for_the_other() {
+    use ::media::relay::{Datagram, SideKeys};
+    use ::media::srtp::{Context, KeySeed, KeySource, Suite};
+    let mut source = KeySource::new(&KeySeed([1; 32]));
+    for suite in [Suite::Aes128CmSha1_80, Suite::Aes256Gcm] {
+        let keys = SideKeys {
+            receive: source.key(suite),
+            send: source.key(suite),
+        };
+        let (mut seals, mut opens) = (Context::new(&keys.receive), Context::new(&keys.send));
+        let mut world = World::new();
+        let (to_a, to_b) = world.open(RELAY);
+        let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
+        let protect = Command::Protect {
+            relay: RELAY,
+            side: Side::A,
+            keys: Some(Box::new(keys)),
+        };
+        assert_eq!(world.desk.command(Instant::now(), protect), None);
+        world.remote(Side::A, alice_at);
+        world.remote(Side::B, bob_at);
+        // A packet in the clear on the sealed side is nobody's.
+        alice.send_to(&rtp(1, 9_999), to_a).expect("send");
+        for sequence in 0..50 {
+            let mut buffer = [0; 256];
+            let plain = rtp(1, sequence);
+            buffer[..plain.len()].copy_from_slice(&plain);
+            let mut datagram = Datagram::new(&mut buffer, plain.len());
+            seals.seal(&mut datagram).expect("sealed");
+            alice.send_to(datagram.bytes(), to_a).expect("send");
+            assert_eq!(receive(&bob), (plain, to_b));
+
+            bob.send_to(&rtp(2, sequence), to_b).expect("send");
+            let (mut sealed, from) = receive(&alice);
+            assert_eq!(from, to_a);
+            assert_ne!(sealed[12..172], rtp(2, sequence)[12..]);
+            let mut datagram = Datagram::whole(&mut sealed);
+            opens.open(&mut datagram).expect("genuine");
+            assert_eq!(datagram.bytes(), rtp(2, sequence));
+        }
+        let dropped = &world.counts.dropped[OVERSIZED + 2];
+        assert_eq!(dropped.load(Ordering::Relaxed), 1);
+    }
+}
+
+#[test]
+fn a_pause_is_filled_at_the_pace_of_speech_and_numbered_through() {
+    use ::media::g711::Law;
+    use ::media::relay::Noise;
+    let mut world = World::new();
+    let (to_a, _) = world.open(RELAY);
+    let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
+    world.remote(Side::A, alice_at);
+    world.remote(Side::B, bob_at);
+    let fill = Command::ComfortNoise {
+        relay: RELAY,
+        side: Side::B,
+        noise: Some(Noise::Silence(Law::Mu)),
+    };
+    world.desk.command(Instant::now(), fill);
+    alice.send_to(&rtp(1, 10), to_a).expect("send");
+    assert_eq!(receive(&bob).0, rtp(1, 10));
+    let began = Instant::now();
+    let filled: Vec<_> = (0..10).map(|_| receive(&bob).0).collect();
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_millis(340),
+        "200 ms of patience, then nine frames: {took:?}"
+    );
+    for (after, packet) in filled.iter().enumerate() {
+        let header = ::media::rtp::Header::parse(packet).expect("RTP");
+        let expected = (1, 0, 11 + after as u16);
+        assert_eq!(
+            (header.ssrc, header.payload_type, header.sequence),
+            expected
+        );
+        assert!(packet[12..].iter().all(|code| *code == 0xff));
+    }
+    // What the source says next comes behind the noise.
+    alice.send_to(&rtp(1, 11), to_a).expect("send");
+    let mut last = filled.len() as u16 + 10;
+    loop {
+        let (packet, _) = receive(&bob);
+        let header = ::media::rtp::Header::parse(&packet).expect("RTP");
+        assert_eq!(header.sequence, last + 1);
+        last = header.sequence;
+        if packet[12] != 0xff {
+            break;
+        }
+    }
+}
+
+#[test]
+fn frames_are_recoded_for_who_knows_the_other_law_only() {
+    use ::media::g711::{Law, decode_mu, encode_a};
+    let mut world = World::new();
+    let (to_a, _) = world.open(RELAY);
+    let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
+    world.remote(Side::A, alice_at);
+    world.remote(Side::B, bob_at);
+    let recode = Command::Recode {
+        relay: RELAY,
+        side: Side::B,
+        law: Some(Law::A),
+    };
+    world.desk.command(Instant::now(), recode);
+    alice.send_to(&rtp(1, 1), to_a).expect("send");
+    let (packet, _) = receive(&bob);
+    assert_eq!((packet.len(), packet[1]), (172, 8));
+    assert!(
+        packet[12..]
+            .iter()
+            .all(|code| *code == encode_a(decode_mu(0xd5)))
+    );
+}

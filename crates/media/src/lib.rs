@@ -1,0 +1,23 @@
+//! Media as pure logic: session descriptions, RTP and RTCP, and the decisions of the relay.
+//!
+//! Nothing here owns a socket, reads a clock or waits. A media thread receives a packet, asks
+//! [`relay::RelayTable::handle_packet`] where it goes, and sends it; call control reads and
+//! rewrites session descriptions with [`sdp`].
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`sdp`] | session descriptions (RFC 8866), offer and answer (RFC 3264), anchoring at our relay |
+//! | [`relay`] | which packet goes where, from whom it is accepted, what was lost, who fell silent |
+//! | [`srtp`] | sealing and opening of packets (RFC 3711), keys of descriptions (RFC 4568) |
+//! | [`rtp`], [`rtcp`] | packet headers and reports (RFC 3550) |
+//! | [`dtmf`] | telephone events (RFC 4733) |
+//! | [`g711`], [`tone`] | what an end point of our own needs to speak and to recognise a tone |
+
+pub mod dtmf;
+pub mod g711;
+pub mod relay;
+pub mod rtcp;
+pub mod rtp;
+pub mod sdp;
+pub mod srtp;
+pub mod tone;

@@ -1,0 +1,293 @@
+//! What call control says to a media thread, and what it hears back.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::outbound::Noise;
+use super::{Payloads, RelayStats};
+use crate::g711::Law;
+use crate::sdp::{MediaLine, Security, Transport};
+use crate::srtp::MasterKey;
+
+/// Names a relay for as long as it is open; chosen by call control.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Ord, PartialOrd)]
+pub struct RelayId(pub u64);
+
+/// One end of a relay.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub enum Side {
+    /// The leg that called in.
+    A,
+    /// The leg we called.
+    B,
+}
+
+impl Side {
+    /// The end that hears what this one says.
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    pub(super) fn index(self) -> usize {
+        match self {
+            Self::A => 0,
+            Self::B => 1,
+        }
+    }
+}
+
+/// Which sides have fallen silent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Silent {
+    /// Only the leg that called in.
+    A,
+    /// Only the leg we called.
+    B,
+    /// Both.
+    Both,
+}
+
+/// What kind of datagrams a relay carries, which is how closely it looks at them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Traffic {
+    /// RTP in the clear: checked, counted, measured.
+    #[default]
+    Rtp,
+    /// SRTP that we have no keys for: as RTP, but RTCP reports and telephone events are sealed. Where a
+    /// side has keys ([`Command::Protect`]) the relay carries RTP.
+    Srtp,
+    /// Other datagrams, such as fax over UDPTL (T.38): forwarded and counted, never parsed.
+    Datagrams,
+}
+
+impl Traffic {
+    /// What a media line carries; `None` when a relay cannot carry it (streams over TCP, and DTLS,
+    /// whose handshake would have to pass between end points that checked our address with ICE).
+    pub fn of(line: &MediaLine) -> Option<Self> {
+        match (line.transport(), line.security()) {
+            (_, Security::Dtls) | (Transport::Other, _) => None,
+            (Transport::Rtp, Security::None) => Some(Self::Rtp),
+            (Transport::Rtp, Security::Sdes) => Some(Self::Srtp),
+            (Transport::Datagrams, _) => Some(Self::Datagrams),
+        }
+    }
+}
+
+/// The keys of one side of a relay (SRTP).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SideKeys {
+    /// Of what the far end sends.
+    pub receive: MasterKey,
+    /// Of what we send.
+    pub send: MasterKey,
+}
+
+/// From call control to a media thread.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// Bind two neighbouring ports for each side; answered by [`Event::Opened`] or
+    /// [`Event::OpenFailed`].
+    Open {
+        /// The new relay.
+        relay: RelayId,
+        /// Local address towards side A.
+        a: IpAddr,
+        /// Local address towards side B.
+        b: IpAddr,
+        /// Silence of an expected stream after which [`Event::Timeout`] is due; zero means never.
+        timeout: Duration,
+        /// What will be carried.
+        traffic: Traffic,
+    },
+    /// What signalling says about the far end of one side: after every offer or answer from it.
+    Remote {
+        /// Which relay.
+        relay: RelayId,
+        /// Whose description it was.
+        side: Side,
+        /// Where it wants its media; `None` while unknown or when it refused the stream. The
+        /// unspecified address means held in the manner of RFC 2543: nothing is sent there.
+        rtp: Option<SocketAddr>,
+        /// Where it wants reports, if not on the port above `rtp`.
+        rtcp: Option<SocketAddr>,
+        /// Whether it is going to send; false while held, so that silence is not a fault.
+        expect_media: bool,
+        /// Accept packets from exactly the described addresses and nothing else.
+        strict: bool,
+    },
+    /// Learn the source of one side anew without a new address from signalling.
+    Relatch {
+        /// Which relay.
+        relay: RelayId,
+        /// Which side.
+        side: Side,
+    },
+    /// From now on packets alone never move a settled source of this side; signalling does.
+    LatchOnce {
+        /// Which relay.
+        relay: RelayId,
+        /// Which side.
+        side: Side,
+    },
+    /// What one side understands of G.711: frames of the other law are recoded on their way to it, those of this law
+    /// pass. `None` recodes nothing.
+    Recode {
+        /// Which relay.
+        relay: RelayId,
+        /// The side that gets the frames.
+        side: Side,
+        /// The law it understands.
+        law: Option<Law>,
+    },
+    /// Keeps the stream to one side alive while the other sends nothing. `None` ends it.
+    ComfortNoise {
+        /// Which relay.
+        relay: RelayId,
+        /// The side that gets the noise.
+        side: Side,
+        /// What it is sent.
+        noise: Option<Noise>,
+    },
+    /// How the packets of one side are protected. The other side's are protected, or not, by their own.
+    Protect {
+        /// Which relay.
+        relay: RelayId,
+        /// Which side.
+        side: Side,
+        /// The keys; `None` for RTP in the clear.
+        keys: Option<Box<SideKeys>>,
+    },
+    /// The line now carries something else, such as fax after audio.
+    Traffic {
+        /// Which relay.
+        relay: RelayId,
+        /// What it carries from now on.
+        traffic: Traffic,
+    },
+    /// What the payload types mean that one side is going to send. Without it clock rates of
+    /// dynamic payload types are taken for 8 kHz and telephone events are not recognised.
+    Payloads {
+        /// Which relay.
+        relay: RelayId,
+        /// The sending side.
+        side: Side,
+        /// Its payload types: those of the description it was *given*.
+        payloads: Box<Payloads>,
+    },
+    /// The call is over; answered by [`Event::Closed`].
+    Close {
+        /// Which relay.
+        relay: RelayId,
+    },
+}
+
+/// From a media thread to call control.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// The ports of a new relay.
+    Opened {
+        /// Which relay.
+        relay: RelayId,
+        /// RTP port towards side A; RTCP is one above.
+        a_port: u16,
+        /// RTP port towards side B; RTCP is one above.
+        b_port: u16,
+    },
+    /// There is no such relay: no ports left, or the table is full.
+    OpenFailed {
+        /// Which relay.
+        relay: RelayId,
+        /// One sentence for the log.
+        why: String,
+    },
+    /// A side that was expected to send has been silent for the whole timeout. Said once, and
+    /// again only after that side was heard or signalling described it anew.
+    Timeout {
+        /// Which relay.
+        relay: RelayId,
+        /// All sides silent at this moment.
+        silent: Silent,
+    },
+    /// The relay is gone.
+    Closed {
+        /// Which relay.
+        relay: RelayId,
+        /// What passed through it.
+        stats: Box<RelayStats>,
+    },
+}
+
+/// What a media thread calls one of its sockets: an index into dense tables, below the number of
+/// sockets the [`super::RelayTable`] was made for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub struct SocketKey(pub u32);
+
+/// The four sockets of a relay.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Sockets {
+    /// Media from and to side A.
+    pub a_rtp: SocketKey,
+    /// Reports from and to side A.
+    pub a_rtcp: SocketKey,
+    /// Media from and to side B.
+    pub b_rtp: SocketKey,
+    /// Reports from and to side B.
+    pub b_rtcp: SocketKey,
+}
+
+/// A [`Command::Open`] that has found its sockets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Opening {
+    /// Local address towards side A; its family is the family of side A's far end.
+    pub a: IpAddr,
+    /// Local address towards side B.
+    pub b: IpAddr,
+    /// See [`Command::Open`].
+    pub timeout: Duration,
+    /// See [`Command::Open`].
+    pub traffic: Traffic,
+    /// The bound sockets.
+    pub sockets: Sockets,
+}
+
+/// Why a command had no effect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CommandError {
+    /// No relay of that name is open.
+    UnknownRelay,
+    /// A relay of that name is open already.
+    AlreadyOpen,
+    /// As many relays are open as the table was made for.
+    Full,
+    /// A socket key is beyond the number the table was made for.
+    SocketOutOfRange,
+    /// A socket belongs to another relay, or stands twice in the list.
+    SocketInUse,
+    /// The far end's address cannot be reached from the local one: IPv4 against IPv6.
+    AddressFamily,
+    /// The far end's address is a group or a whole network.
+    NotUnicast,
+    /// Opening needs sockets: it is [`super::RelayTable::open`], not a command to the table.
+    NeedsSockets,
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownRelay => "no such relay is open",
+            Self::AlreadyOpen => "a relay of this name is already open",
+            Self::Full => "no room for another relay",
+            Self::SocketOutOfRange => "socket key out of range",
+            Self::SocketInUse => "socket belongs to another relay",
+            Self::AddressFamily => "far and near address are of different families",
+            Self::NotUnicast => "far address is not that of a single host",
+            Self::NeedsSockets => "a relay is opened with its sockets",
+        })
+    }
+}
+
+impl std::error::Error for CommandError {}

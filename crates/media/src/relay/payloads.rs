@@ -1,0 +1,65 @@
+//! What the payload types of one sender mean, as far as measuring needs it.
+
+use crate::rtp;
+use crate::sdp::MediaLine;
+
+/// Clock when nothing better is known: that of every telephony codec.
+const DEFAULT_CLOCK_RATE_HZ: u32 = 8_000;
+
+/// Clock rates by payload type, and which types are key presses.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Payloads {
+    clock_rate_hz: [u32; 128],
+    /// One bit per payload type.
+    telephone_events: u128,
+}
+
+impl std::fmt::Debug for Payloads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let events: Vec<_> = (0..128_u8)
+            .filter(|kind| self.is_telephone_event(*kind))
+            .collect();
+        f.debug_struct("Payloads")
+            .field("telephone_events", &events)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Payloads {
+    fn default() -> Self {
+        let mut payloads = Self {
+            clock_rate_hz: [DEFAULT_CLOCK_RATE_HZ; 128],
+            telephone_events: 0,
+        };
+        for (payload_type, rate) in (0..128_u8).zip(&mut payloads.clock_rate_hz) {
+            *rate = rtp::static_clock_rate(payload_type).unwrap_or(DEFAULT_CLOCK_RATE_HZ);
+        }
+        payloads
+    }
+}
+
+impl Payloads {
+    /// Reads the codecs of a media line.
+    pub fn of(line: &MediaLine) -> Self {
+        let mut payloads = Self::default();
+        for codec in line.codecs() {
+            let at = usize::from(codec.payload_type & 0x7f);
+            // RFC 3551 §4.5.2: a clock rate is never zero, and dividing by it is our business.
+            payloads.clock_rate_hz[at] = codec.clock_rate_hz.max(1);
+            if codec.is_telephone_event() {
+                payloads.telephone_events |= 1 << at;
+            }
+        }
+        payloads
+    }
+
+    /// Ticks per second of the timestamps of a payload type.
+    pub fn clock_rate_hz(&self, payload_type: u8) -> u32 {
+        self.clock_rate_hz[usize::from(payload_type & 0x7f)]
+    }
+
+    /// Whether packets of this type are key presses (RFC 4733).
+    pub fn is_telephone_event(&self, payload_type: u8) -> bool {
+        self.telephone_events >> (payload_type & 0x7f) & 1 == 1
+    }
+}

@@ -1,0 +1,383 @@
+//! One side of a relay: its two latches, what it sent, whether it is silent.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::latch::{Acceptance, Latch, Refusal};
+use super::outbound::Outbound;
+use super::reception::{Arrival, Reception, ticks_to_us};
+use super::table::DropReason;
+use super::{Datagram, Payloads, ReportStats, SideKeys, StreamStats, Traffic};
+use crate::srtp::{Context, SrtpError};
+use crate::{dtmf, rtcp, rtp};
+
+/// Most packets per second that one side may send, reports included: several times what video in
+/// high definition needs. The bound is for those who describe our own ports as theirs, so that
+/// relays send to each other in a circle: the circle turns no faster than this.
+pub(super) const PACKETS_PER_SECOND_MAX: u32 = 5_000;
+
+/// The state of one side.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) rtp: Latch,
+    pub(super) rtcp: Latch,
+    /// Opens what this side sends and seals what it is sent. Boxed: it is large, and most sides have none.
+    protection: Option<Box<Protection>>,
+    /// What is done to packets that go to this side.
+    pub(super) outbound: Outbound,
+    /// What the payload types mean that this side sends.
+    payloads: Box<Payloads>,
+    /// What `payloads` says about the type heard last. A steady stream asks this instead: one
+    /// memory access less, and at ten thousand calls memory is what a packet waits for.
+    last_payload: Option<Payload>,
+    reception: Reception,
+    presses: dtmf::PressDetector,
+    stats: StreamStats,
+    reports: ReportStats,
+    watch: Option<Watch>,
+    pace: Pace,
+}
+
+/// What a payload type means.
+#[derive(Clone, Copy, Debug)]
+struct Payload {
+    payload_type: u8,
+    clock_rate_hz: u32,
+    is_event: bool,
+}
+
+/// The two directions of a side that speaks SRTP.
+#[derive(Debug)]
+struct Protection {
+    keys: SideKeys,
+    receive: Context,
+    send: Context,
+}
+
+/// Accepted packets in the current second since the relay was opened.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    second: u64,
+    packets: u32,
+}
+
+/// Silence is measured while media are expected.
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    since: Instant,
+    reported: bool,
+}
+
+impl Stream {
+    pub(super) fn new() -> Self {
+        Self {
+            rtp: Latch::default(),
+            rtcp: Latch::default(),
+            protection: None,
+            outbound: Outbound::default(),
+            payloads: Box::default(),
+            last_payload: None,
+            reception: Reception::default(),
+            presses: dtmf::PressDetector::default(),
+            stats: StreamStats::default(),
+            reports: ReportStats::default(),
+            watch: None,
+            pace: Pace::default(),
+        }
+    }
+
+    /// Learns what the payload types mean that this side sends.
+    pub(super) fn set_payloads(&mut self, payloads: Box<Payloads>) {
+        self.payloads = payloads;
+        self.last_payload = None;
+    }
+
+    /// Protects this side with keys. A key that stays keeps its state: which packets it opened, how far it counted.
+    pub(super) fn protect(&mut self, keys: Option<Box<SideKeys>>) {
+        let Some(keys) = keys else {
+            self.protection = None;
+            return;
+        };
+        let kept = self.protection.take();
+        let (receive, send) = match kept.map(|kept| *kept) {
+            Some(kept) => (
+                (kept.keys.receive == keys.receive).then_some(kept.receive),
+                (kept.keys.send == keys.send).then_some(kept.send),
+            ),
+            None => (None, None),
+        };
+        self.protection = Some(Box::new(Protection {
+            receive: receive.unwrap_or_else(|| Context::new(&keys.receive)),
+            send: send.unwrap_or_else(|| Context::new(&keys.send)),
+            keys: *keys,
+        }));
+    }
+
+    /// Opens a packet of this side. Before anything else is done with it: who has no key teaches us no address.
+    pub(super) fn open(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
+        let Some(protection) = &mut self.protection else {
+            return Ok(());
+        };
+        protection.receive.open(datagram).map_err(|why| {
+            self.stats.dropped_invalid += 1;
+            why.into()
+        })
+    }
+
+    /// Opens reports of this side.
+    pub(super) fn open_report(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
+        let Some(protection) = &mut self.protection else {
+            return Ok(());
+        };
+        protection.receive.open_report(datagram).map_err(|why| {
+            self.reports.dropped_invalid += 1;
+            why.into()
+        })
+    }
+
+    /// Seals a packet for this side.
+    pub(super) fn seal(&mut self, datagram: &mut Datagram<'_>) -> Result<(), SrtpError> {
+        match &mut self.protection {
+            Some(protection) => protection.send.seal(datagram),
+            None => Ok(()),
+        }
+    }
+
+    /// Seals reports for this side.
+    pub(super) fn seal_report(&mut self, datagram: &mut Datagram<'_>) -> Result<(), SrtpError> {
+        match &mut self.protection {
+            Some(protection) => protection.send.seal_report(datagram),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins or ends the watch for silence. A description that says again what was said before
+    /// does not give a silent side more time, unless its silence was already reported.
+    pub(super) fn expect(&mut self, now: Instant, expected: bool) {
+        self.watch = match (expected, self.watch) {
+            (false, _) => None,
+            (true, Some(watch)) if !watch.reported => Some(watch),
+            (true, _) => Some(Watch {
+                since: now,
+                reported: false,
+            }),
+        };
+    }
+
+    /// Whether this side has been silent for `timeout`.
+    pub(super) fn is_silent(&self, now: Instant, timeout: Duration) -> bool {
+        self.watch
+            .is_some_and(|watch| now.saturating_duration_since(watch.since) >= timeout)
+    }
+
+    /// Notes that silence is being reported; false if it was before.
+    pub(super) fn report_silence(&mut self) -> bool {
+        self.watch
+            .as_mut()
+            .is_some_and(|watch| !std::mem::replace(&mut watch.reported, true))
+    }
+
+    /// Judges and counts a media packet.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        opened_at: Instant,
+        source: SocketAddr,
+        packet: &[u8],
+        traffic: Traffic,
+    ) -> Result<(), DropReason> {
+        let header = match traffic {
+            Traffic::Datagrams => None,
+            Traffic::Rtp | Traffic::Srtp => match rtp::Header::parse(packet) {
+                Ok(header) => Some(header),
+                Err(why) => {
+                    self.stats.dropped_invalid += 1;
+                    return Err(DropReason::NotRtp(why));
+                }
+            },
+        };
+        match self
+            .rtp
+            .admit(now, source, header.map(|header| header.ssrc))
+        {
+            Ok(Acceptance::Steady | Acceptance::Settled) => {}
+            Ok(Acceptance::Moved) => self.stats.source_changes += 1,
+            Err(refusal) => {
+                self.stats.dropped_source += 1;
+                return Err(refusal.into());
+            }
+        }
+
+        let age = now.saturating_duration_since(opened_at);
+        if !self.pace.allows(age.as_secs()) {
+            self.stats.dropped_rate += 1;
+            return Err(DropReason::TooFast);
+        }
+        let age_ms = age.as_millis() as u64;
+        self.stats.packets += 1;
+        self.stats.bytes += packet.len() as u64;
+        self.stats.first_at_ms.get_or_insert(age_ms);
+        self.stats.last_at_ms = Some(age_ms);
+        self.heard(now);
+        if let Some(header) = header {
+            self.measure(age.as_micros() as u64, &header, packet, traffic);
+        }
+        Ok(())
+    }
+
+    /// Judges and counts a report about a stream of the given clock rate.
+    pub(super) fn receive_report(
+        &mut self,
+        now: Instant,
+        opened_at: Instant,
+        source: SocketAddr,
+        packet: &[u8],
+        traffic: Traffic,
+        judged_clock_rate_hz: u32,
+    ) -> Result<(), DropReason> {
+        let ssrc = match rtcp::sender(packet) {
+            Ok(ssrc) => ssrc,
+            Err(why) => {
+                self.reports.dropped_invalid += 1;
+                return Err(DropReason::NotRtcp(why));
+            }
+        };
+        let admitted = self
+            .rtcp
+            .admit_beside(now, source, Some(ssrc), self.rtp.host());
+        if let Err(refusal) = admitted {
+            self.reports.dropped_source += 1;
+            return Err(refusal.into());
+        }
+        if !self
+            .pace
+            .allows(now.saturating_duration_since(opened_at).as_secs())
+        {
+            return Err(DropReason::TooFast);
+        }
+        self.reports.packets += 1;
+        self.reports.bytes += packet.len() as u64;
+        // A side that suppresses silence says nothing for minutes but still reports: it is alive.
+        self.heard(now);
+        if traffic == Traffic::Rtp {
+            self.read_reports(packet, judged_clock_rate_hz);
+        }
+        Ok(())
+    }
+
+    /// What was counted so far.
+    pub(super) fn stats(&self) -> (StreamStats, ReportStats) {
+        let stats = StreamStats {
+            lost: self.reception.lost(),
+            jitter_us: self.reception.jitter_us(),
+            ..self.stats
+        };
+        (stats, self.reports)
+    }
+
+    /// Clock rate of what this side sends at the moment.
+    pub(super) fn clock_rate_hz(&self) -> u32 {
+        self.payloads.clock_rate_hz(self.stats.payload_type)
+    }
+
+    fn heard(&mut self, now: Instant) {
+        if let Some(watch) = &mut self.watch {
+            *watch = Watch {
+                since: now,
+                reported: false,
+            };
+        }
+    }
+
+    fn measure(&mut self, at_us: u64, header: &rtp::Header, packet: &[u8], traffic: Traffic) {
+        let Payload {
+            clock_rate_hz,
+            is_event,
+            ..
+        } = self.payload(header.payload_type);
+        let clock_rate_hz = (!is_event).then_some(clock_rate_hz);
+        match self.reception.observe(at_us, header, clock_rate_hz) {
+            Arrival::InOrder | Arrival::Suspect => {}
+            Arrival::OutOfOrder => self.stats.out_of_order += 1,
+            Arrival::Duplicate => self.stats.duplicates += 1,
+            Arrival::Restart => self.stats.restarts += 1,
+        }
+        self.stats.ssrc = header.ssrc;
+        if !is_event {
+            self.stats.payload_type = header.payload_type;
+        } else if traffic == Traffic::Rtp {
+            self.count_press(header, packet);
+        }
+    }
+
+    fn payload(&mut self, payload_type: u8) -> Payload {
+        if let Some(payload) = self
+            .last_payload
+            .filter(|last| last.payload_type == payload_type)
+        {
+            return payload;
+        }
+        *self.last_payload.insert(Payload {
+            payload_type,
+            clock_rate_hz: self.payloads.clock_rate_hz(payload_type),
+            is_event: self.payloads.is_telephone_event(payload_type),
+        })
+    }
+
+    fn count_press(&mut self, header: &rtp::Header, packet: &[u8]) {
+        let event = rtp::Packet::parse(packet)
+            .ok()
+            .and_then(|packet| dtmf::Event::parse(packet.payload));
+        let Some(event) = event else { return };
+        if self
+            .presses
+            .observe(header.ssrc, header.timestamp, event)
+            .is_some()
+        {
+            self.stats.digits += 1;
+        }
+    }
+
+    fn read_reports(&mut self, compound: &[u8], judged_clock_rate_hz: u32) {
+        for packet in rtcp::packets(compound) {
+            match packet {
+                rtcp::Packet::Report { blocks, .. } => {
+                    for block in rtcp::report_blocks(blocks) {
+                        self.reports.reports += 1;
+                        self.reports.fraction_lost = block.fraction_lost;
+                        self.reports.lost = block.cumulative_lost;
+                        self.reports.jitter_us =
+                            ticks_to_us(block.jitter_ticks, judged_clock_rate_hz);
+                    }
+                }
+                rtcp::Packet::Goodbye => self.reports.goodbye = true,
+                rtcp::Packet::Other => {}
+            }
+        }
+    }
+}
+
+impl Pace {
+    fn allows(&mut self, second: u64) -> bool {
+        if self.second != second {
+            *self = Self { second, packets: 0 };
+        }
+        self.packets += 1;
+        self.packets <= PACKETS_PER_SECOND_MAX
+    }
+}
+
+impl From<SrtpError> for DropReason {
+    fn from(error: SrtpError) -> Self {
+        Self::Protection(error)
+    }
+}
+
+impl From<Refusal> for DropReason {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unannounced => Self::Unannounced,
+            Refusal::Stranger => Self::Stranger,
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! All relays of one media thread.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::outbound::NOISE_PACKET_BYTES;
+use super::stream::Stream;
+use super::{
+    Command, CommandError, Datagram, Event, Opening, RelayId, RelayStats, Side, Silent, SocketKey,
+    Sockets, Traffic,
+};
+use crate::srtp::{OVERHEAD_BYTES_MAX, SrtpError};
+use crate::{rtcp::RtcpError, rtp::RtpError};
+
+/// What to do with a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Send it, as it now is, from another socket.
+    Forward {
+        /// The socket to send from.
+        out: SocketKey,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// Forget it.
+    Drop(DropReason),
+}
+
+/// Why a packet goes nowhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DropReason {
+    /// The socket belongs to no relay: what is left of a call that ended.
+    NoRelay,
+    /// The side has not been described yet, or refused the stream.
+    Unannounced,
+    /// Not from where this side's packets come; see [`super::latch`].
+    Stranger,
+    /// Not RTP where RTP belongs.
+    NotRtp(RtpError),
+    /// Not RTCP where RTCP belongs.
+    NotRtcp(RtcpError),
+    /// Not sealed with the key agreed on, or not to be sealed.
+    Protection(SrtpError),
+    /// More packets per second than any stream has.
+    TooFast,
+    /// Accepted, but the other side has no address, or is held in the manner of RFC 2543.
+    NoDestination,
+}
+
+/// Decides and counts for up to a fixed number of relays. Deciding about a packet is two look-ups
+/// by index and allocates nothing.
+#[derive(Debug)]
+pub struct RelayTable {
+    /// By socket key: whose it is.
+    sockets: Vec<Option<Place>>,
+    relays: Vec<Option<Relay>>,
+    free: Vec<u32>,
+    /// For commands only; packets find their relay by socket.
+    slots: HashMap<RelayId, u32>,
+    /// Relays that fill pauses with noise.
+    filling: Vec<u32>,
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slot: u32,
+    side: Side,
+    carries: Carries,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Carries {
+    Media,
+    Reports,
+}
+
+#[derive(Debug)]
+struct Relay {
+    id: RelayId,
+    opened_at: Instant,
+    timeout: Duration,
+    traffic: Traffic,
+    local: [IpAddr; 2],
+    sockets: Sockets,
+    streams: [Stream; 2],
+}
+
+impl RelayTable {
+    /// A table for at most `relays_max` relays and socket keys below `sockets_max`.
+    pub fn new(relays_max: u32, sockets_max: u32) -> Self {
+        Self {
+            sockets: vec![None; sockets_max as usize],
+            relays: (0..relays_max).map(|_| None).collect(),
+            free: (0..relays_max).rev().collect(),
+            slots: HashMap::with_capacity(relays_max as usize),
+            filling: Vec::new(),
+        }
+    }
+
+    /// Open relays.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no relay is open.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Takes bound sockets into service for a new relay.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        relay: RelayId,
+        opening: Opening,
+    ) -> Result<(), CommandError> {
+        if self.slots.contains_key(&relay) {
+            return Err(CommandError::AlreadyOpen);
+        }
+        let places = opening.sockets.places();
+        for (at, (key, ..)) in places.iter().enumerate() {
+            let place = self
+                .sockets
+                .get(key.0 as usize)
+                .ok_or(CommandError::SocketOutOfRange)?;
+            let repeated = places[..at].iter().any(|(other, ..)| other == key);
+            if place.is_some() || repeated {
+                return Err(CommandError::SocketInUse);
+            }
+        }
+        let slot = self.free.pop().ok_or(CommandError::Full)?;
+
+        for (key, side, carries) in places {
+            self.sockets[key.0 as usize] = Some(Place {
+                slot,
+                side,
+                carries,
+            });
+        }
+        self.slots.insert(relay, slot);
+        self.relays[slot as usize] = Some(Relay {
+            id: relay,
+            opened_at: now,
+            timeout: opening.timeout,
+            traffic: opening.traffic,
+            local: [opening.a, opening.b],
+            sockets: opening.sockets,
+            streams: [Stream::new(), Stream::new()],
+        });
+        Ok(())
+    }
+
+    /// Obeys a command to an open relay. [`Command::Close`] gives [`Event::Closed`]; its sockets
+    /// may serve another relay at once, but what is still on the way to them should be drained
+    /// first.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        command: Command,
+    ) -> Result<Option<Event>, CommandError> {
+        match command {
+            Command::Open { .. } => return Err(CommandError::NeedsSockets),
+            Command::Remote {
+                relay,
+                side,
+                rtp,
+                rtcp,
+                expect_media,
+                strict,
+            } => {
+                // Nobody listens on port zero; it is how descriptions say no.
+                let [rtp, rtcp] =
+                    [rtp, rtcp].map(|remote| remote.filter(|remote| remote.port() != 0));
+                let relay = self.relay_mut(relay)?;
+                relay.check_remote(side, rtp)?;
+                relay.check_remote(side, rtcp)?;
+                let stream = &mut relay.streams[side.index()];
+                stream.rtp.announce(now, rtp, strict);
+                stream
+                    .rtcp
+                    .announce(now, rtcp.or_else(|| rtp.and_then(port_above)), strict);
+                stream.expect(now, expect_media);
+            }
+            Command::Relatch { relay, side } => {
+                let stream = &mut self.relay_mut(relay)?.streams[side.index()];
+                stream.rtp.relatch();
+                stream.rtcp.relatch();
+            }
+            Command::LatchOnce { relay, side } => {
+                let stream = &mut self.relay_mut(relay)?.streams[side.index()];
+                stream.rtp.settle_once();
+                stream.rtcp.settle_once();
+            }
+            Command::Protect { relay, side, keys } => {
+                self.relay_mut(relay)?.streams[side.index()].protect(keys);
+            }
+            Command::Recode { relay, side, law } => {
+                self.relay_mut(relay)?.streams[side.index()]
+                    .outbound
+                    .set_law(law);
+            }
+            Command::ComfortNoise { relay, side, noise } => {
+                // The name need not be secret, only unlike those of the far ends.
+                let ssrc = (relay.0 as u32).wrapping_mul(0x9e37_79b9) ^ side.index() as u32;
+                self.relay_mut(relay)?.streams[side.index()]
+                    .outbound
+                    .set_noise(now, noise, ssrc);
+                self.note_filling(relay);
+            }
+            Command::Traffic { relay, traffic } => self.relay_mut(relay)?.traffic = traffic,
+            Command::Payloads {
+                relay,
+                side,
+                payloads,
+            } => {
+                self.relay_mut(relay)?.streams[side.index()].set_payloads(payloads);
+            }
+            Command::Close { relay } => {
+                let stats = Box::new(self.close(relay)?);
+                return Ok(Some(Event::Closed { relay, stats }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decides about a packet that arrived on `key` from `source`.
+    pub fn handle_packet(
+        &mut self,
+        now: Instant,
+        key: SocketKey,
+        source: SocketAddr,
+        datagram: &mut Datagram<'_>,
+    ) -> Verdict {
+        let place = self.sockets.get(key.0 as usize).copied().flatten();
+        let Some(Place {
+            slot,
+            side,
+            carries,
+        }) = place
+        else {
+            return Verdict::Drop(DropReason::NoRelay);
+        };
+        let Some(relay) = &mut self.relays[slot as usize] else {
+            return Verdict::Drop(DropReason::NoRelay);
+        };
+        match relay.pass(now, side, carries, source, datagram) {
+            Ok((out, to)) => Verdict::Forward { out, to },
+            Err(why) => Verdict::Drop(why),
+        }
+    }
+
+    /// Reports sides that have fallen silent. Looks at every relay, so once a second is enough.
+    pub fn tick(&mut self, now: Instant, mut report: impl FnMut(Event)) {
+        for relay in self.relays.iter_mut().flatten() {
+            if let Some(silent) = relay.newly_silent(now) {
+                report(Event::Timeout {
+                    relay: relay.id,
+                    silent,
+                });
+            }
+        }
+    }
+
+    /// Whether pauses of some relay are filled, and [`RelayTable::fill`] is to be called every [`super::FRAME`].
+    pub fn fills(&self) -> bool {
+        !self.filling.is_empty()
+    }
+
+    /// Fills pauses: hands every packet that is due, its socket and its destination to `send`.
+    pub fn fill(&mut self, now: Instant, mut send: impl FnMut(SocketKey, SocketAddr, &[u8])) {
+        for slot in &self.filling {
+            if let Some(relay) = &mut self.relays[*slot as usize] {
+                relay.fill(now, &mut send);
+            }
+        }
+    }
+
+    /// What a relay counted so far.
+    pub fn stats(&self, relay: RelayId) -> Option<RelayStats> {
+        let slot = *self.slots.get(&relay)?;
+        self.relays[slot as usize].as_ref().map(Relay::stats)
+    }
+
+    /// The sockets of a relay.
+    pub fn sockets(&self, relay: RelayId) -> Option<Sockets> {
+        let slot = *self.slots.get(&relay)?;
+        self.relays[slot as usize]
+            .as_ref()
+            .map(|relay| relay.sockets)
+    }
+
+    fn close(&mut self, relay: RelayId) -> Result<RelayStats, CommandError> {
+        let slot = self
+            .slots
+            .remove(&relay)
+            .ok_or(CommandError::UnknownRelay)?;
+        let closed = self.relays[slot as usize]
+            .take()
+            .ok_or(CommandError::UnknownRelay)?;
+        self.free.push(slot);
+        self.filling.retain(|filling| *filling != slot);
+        for (key, ..) in closed.sockets.places() {
+            self.sockets[key.0 as usize] = None;
+        }
+        Ok(closed.stats())
+    }
+
+    fn note_filling(&mut self, relay: RelayId) {
+        let Some(slot) = self.slots.get(&relay).copied() else {
+            return;
+        };
+        self.filling.retain(|filling| *filling != slot);
+        let fills = self.relays[slot as usize]
+            .as_ref()
+            .is_some_and(|relay| relay.streams.iter().any(|stream| stream.outbound.fills()));
+        if fills {
+            self.filling.push(slot);
+        }
+    }
+
+    fn relay_mut(&mut self, relay: RelayId) -> Result<&mut Relay, CommandError> {
+        let slot = *self.slots.get(&relay).ok_or(CommandError::UnknownRelay)?;
+        self.relays[slot as usize]
+            .as_mut()
+            .ok_or(CommandError::UnknownRelay)
+    }
+}
+
+impl Relay {
+    fn pass(
+        &mut self,
+        now: Instant,
+        side: Side,
+        carries: Carries,
+        source: SocketAddr,
+        datagram: &mut Datagram<'_>,
+    ) -> Result<(SocketKey, SocketAddr), DropReason> {
+        let [a, b] = &mut self.streams;
+        let (from, towards) = match side {
+            Side::A => (a, b),
+            Side::B => (b, a),
+        };
+        let opened = self.traffic == Traffic::Rtp;
+        let (out, to) = match carries {
+            Carries::Media => {
+                if opened {
+                    from.open(datagram)?;
+                }
+                from.receive(now, self.opened_at, source, datagram.bytes(), self.traffic)?;
+                let to = towards.rtp.destination().ok_or(DropReason::NoDestination)?;
+                if opened {
+                    towards.outbound.rewrite(now, datagram);
+                    towards.seal(datagram)?;
+                }
+                (self.sockets.media(side.other()), to)
+            }
+            Carries::Reports => {
+                if opened {
+                    from.open_report(datagram)?;
+                }
+                from.receive_report(
+                    now,
+                    self.opened_at,
+                    source,
+                    datagram.bytes(),
+                    self.traffic,
+                    towards.clock_rate_hz(),
+                )?;
+                let to = towards
+                    .rtcp
+                    .destination()
+                    .ok_or(DropReason::NoDestination)?;
+                if opened {
+                    towards.seal_report(datagram)?;
+                }
+                (self.sockets.reports(side.other()), to)
+            }
+        };
+        Ok((out, to))
+    }
+
+    fn fill(&mut self, now: Instant, send: &mut impl FnMut(SocketKey, SocketAddr, &[u8])) {
+        if self.traffic != Traffic::Rtp {
+            return;
+        }
+        for side in [Side::A, Side::B] {
+            let stream = &mut self.streams[side.index()];
+            let Some(to) = stream.rtp.destination() else {
+                continue;
+            };
+            let mut buffer = [0; NOISE_PACKET_BYTES + OVERHEAD_BYTES_MAX];
+            let Some(length) = stream.outbound.fill(now, &mut buffer) else {
+                continue;
+            };
+            let mut datagram = Datagram::new(&mut buffer, length);
+            if stream.seal(&mut datagram).is_ok() {
+                send(self.sockets.media(side), to, datagram.bytes());
+            }
+        }
+    }
+
+    fn newly_silent(&mut self, now: Instant) -> Option<Silent> {
+        if self.timeout.is_zero() {
+            return None;
+        }
+        let [a_silent, b_silent] = [0, 1].map(|at| self.streams[at].is_silent(now, self.timeout));
+        let a_news = a_silent && self.streams[0].report_silence();
+        let b_news = b_silent && self.streams[1].report_silence();
+        match (a_silent, b_silent) {
+            _ if !a_news && !b_news => None,
+            (true, true) => Some(Silent::Both),
+            (true, false) => Some(Silent::A),
+            (false, _) => Some(Silent::B),
+        }
+    }
+
+    fn stats(&self) -> RelayStats {
+        let [(a, a_rtcp), (b, b_rtcp)] = [0, 1].map(|at| self.streams[at].stats());
+        RelayStats {
+            a,
+            b,
+            a_rtcp,
+            b_rtcp,
+        }
+    }
+
+    /// Whether we can, and are willing to, send to an announced address. A description that names
+    /// a group or a network would make us its loudspeaker.
+    fn check_remote(&self, side: Side, remote: Option<SocketAddr>) -> Result<(), CommandError> {
+        let Some(remote) = remote else { return Ok(()) };
+        if remote.is_ipv4() != self.local[side.index()].is_ipv4() {
+            return Err(CommandError::AddressFamily);
+        }
+        let to_many = match remote.ip() {
+            IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+            IpAddr::V6(ip) => ip.is_multicast(),
+        };
+        if to_many {
+            Err(CommandError::NotUnicast)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Sockets {
+    fn places(&self) -> [(SocketKey, Side, Carries); 4] {
+        [
+            (self.a_rtp, Side::A, Carries::Media),
+            (self.a_rtcp, Side::A, Carries::Reports),
+            (self.b_rtp, Side::B, Carries::Media),
+            (self.b_rtcp, Side::B, Carries::Reports),
+        ]
+    }
+
+    fn media(&self, side: Side) -> SocketKey {
+        match side {
+            Side::A => self.a_rtp,
+            Side::B => self.b_rtp,
+        }
+    }
+
+    fn reports(&self, side: Side) -> SocketKey {
+        match side {
+            Side::A => self.a_rtcp,
+            Side::B => self.b_rtcp,
+        }
+    }
+}
+
+/// Where RTCP goes when nothing else is said (RFC 3550 §11).
+fn port_above(rtp: SocketAddr) -> Option<SocketAddr> {
+    rtp.port()
+        .checked_add(1)
+        .map(|port| SocketAddr::new(rtp.ip(), port))
+}

@@ -1,0 +1,221 @@
+//! An `m=` line and what belongs to it.
+
+use super::{Attribute, Codec, Connection, Direction, FORMATS_MAX, Line, SdpError};
+
+/// One media description (RFC 8866 §5.14): the `m=` line and the lines below it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MediaLine {
+    /// `audio`, `video`, `image` …
+    pub media: String,
+    /// Port; zero refuses or ends the stream.
+    pub port: u16,
+    /// How many ports in a row, where the line says so (`5004/2`).
+    pub port_count: Option<u16>,
+    /// `RTP/AVP`, `udptl` … as written.
+    pub proto: String,
+    /// Payload types, or what else the protocol calls its formats.
+    pub formats: Vec<String>,
+    /// Everything below, in order.
+    pub lines: Vec<Line>,
+}
+
+/// What travels under a media line, as far as a relay has to know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Transport {
+    /// RTP over UDP, in the clear or not.
+    Rtp,
+    /// Other datagrams over UDP: fax (T.38), plain `udp`.
+    Datagrams,
+    /// Not UDP, or not known.
+    Other,
+}
+
+/// How RTP is protected, by the profile of the line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Security {
+    /// Not at all.
+    None,
+    /// SRTP with keys in the description (RFC 4568).
+    Sdes,
+    /// SRTP with keys from a DTLS handshake on the media path (RFC 5764).
+    Dtls,
+}
+
+impl MediaLine {
+    /// Reads the value of an `m=` line.
+    pub(super) fn parse(text: &str) -> Result<Self, SdpError> {
+        let mut words = text.split_ascii_whitespace();
+        let [media, port, proto] = std::array::from_fn(|_| words.next());
+        let (Some(media), Some(port), Some(proto)) = (media, port, proto) else {
+            return Err(SdpError::BadMedia);
+        };
+        let (port, port_count) = match port.split_once('/') {
+            Some((port, count)) => (port, Some(count.parse().map_err(|_| SdpError::BadMedia)?)),
+            None => (port, None),
+        };
+        let formats: Vec<_> = words
+            .by_ref()
+            .take(FORMATS_MAX)
+            .map(str::to_owned)
+            .collect();
+        if words.next().is_some() {
+            return Err(SdpError::TooManyFormats);
+        }
+        Ok(Self {
+            media: media.to_owned(),
+            port: port.parse().map_err(|_| SdpError::BadMedia)?,
+            port_count,
+            proto: proto.to_owned(),
+            formats,
+            lines: Vec::new(),
+        })
+    }
+
+    pub(super) fn print(&self, out: &mut Vec<u8>) {
+        let mut text = format!("{} {}", self.media, self.port);
+        if let Some(count) = self.port_count {
+            text.push_str(&format!("/{count}"));
+        }
+        for word in std::iter::once(&self.proto).chain(&self.formats) {
+            text.push(' ');
+            text.push_str(word);
+        }
+        Line::new(b'm', text).print(out);
+        for line in &self.lines {
+            line.print(out);
+        }
+    }
+
+    /// Whether the stream is offered or accepted: its port is not zero.
+    pub fn is_active(&self) -> bool {
+        self.port != 0
+    }
+
+    /// Its attributes, in order.
+    pub fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
+        self.lines.iter().filter_map(Line::as_attribute)
+    }
+
+    /// The first attribute of that name.
+    pub fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
+        self.attributes().find(|attribute| attribute.name == name)
+    }
+
+    /// Its own `c=` line; without one the session's counts.
+    pub fn connection(&self) -> Option<Connection<'_>> {
+        connection(&self.lines)
+    }
+
+    /// Its own direction; without one the session's counts.
+    pub fn own_direction(&self) -> Option<Direction> {
+        direction(&self.lines)
+    }
+
+    /// Milliseconds of media per packet the describing end wants (`a=ptime`).
+    pub fn packet_time_ms(&self) -> Option<u32> {
+        self.attribute("ptime")?.value?.trim().parse().ok()
+    }
+
+    /// What travels under this line.
+    pub fn transport(&self) -> Transport {
+        let proto = self.proto.to_ascii_uppercase();
+        let over_tcp = proto.starts_with("TCP") || proto.contains("/TCP");
+        if over_tcp {
+            Transport::Other
+        } else if proto.split('/').any(|part| part == "RTP") {
+            Transport::Rtp
+        } else if matches!(proto.as_str(), "UDPTL" | "UDP") {
+            Transport::Datagrams
+        } else {
+            Transport::Other
+        }
+    }
+
+    /// How it is protected.
+    pub fn security(&self) -> Security {
+        let proto = self.proto.to_ascii_uppercase();
+        if proto.contains("TLS") {
+            Security::Dtls
+        } else if proto.contains("SAVP") {
+            // SAVP without the TLS prefix but with a fingerprint is how DTLS-SRTP was first done.
+            let keyed = self.attribute("crypto").is_some();
+            let fingerprint = self.attribute("fingerprint").is_some();
+            if fingerprint && !keyed {
+                Security::Dtls
+            } else {
+                Security::Sdes
+            }
+        } else {
+            Security::None
+        }
+    }
+
+    /// The formats of an RTP line in order of preference; words that are no payload type are left
+    /// out.
+    pub fn codecs(&self) -> impl Iterator<Item = Codec> + '_ {
+        self.formats.iter().filter_map(|format| {
+            let payload_type = format.parse().ok().filter(|number| *number < 128)?;
+            Some(self.codec(payload_type))
+        })
+    }
+
+    /// What a payload type stands for on this line.
+    pub fn codec(&self, payload_type: u8) -> Codec {
+        let mapping = self.of_format("rtpmap", payload_type);
+        let mut codec = mapping
+            .and_then(|mapping| Codec::mapped(payload_type, mapping))
+            .unwrap_or_else(|| Codec::implied(payload_type));
+        codec.parameters = self
+            .of_format("fmtp", payload_type)
+            .map(|text| text.trim().to_owned());
+        codec
+    }
+
+    /// Keeps the formats that `keep` wants, and drops what described the others. An RTP line that
+    /// would lose all keeps none: the caller refuses the stream then.
+    pub fn retain_codecs(&mut self, mut keep: impl FnMut(&Codec) -> bool) {
+        let kept: Vec<String> = self
+            .codecs()
+            .filter(|codec| keep(codec))
+            .map(|codec| codec.payload_type.to_string())
+            .collect();
+        self.formats.retain(|format| kept.contains(format));
+        self.lines.retain(|line| {
+            let Some(Attribute {
+                name: "rtpmap" | "fmtp" | "rtcp-fb",
+                value: Some(value),
+            }) = line.as_attribute()
+            else {
+                return true;
+            };
+            let format = value.split_ascii_whitespace().next().unwrap_or_default();
+            format == "*" || kept.iter().any(|kept| kept == format)
+        });
+    }
+
+    /// The value of `a=name:<payload type> …`, behind the payload type.
+    fn of_format(&self, name: &str, payload_type: u8) -> Option<&str> {
+        self.attributes()
+            .filter(|attribute| attribute.name == name)
+            .find_map(|attribute| {
+                let (format, rest) = attribute.value?.trim_start().split_once(' ')?;
+                (format.parse() == Ok(payload_type)).then_some(rest)
+            })
+    }
+}
+
+/// The first readable `c=` of a block of lines.
+pub(super) fn connection(lines: &[Line]) -> Option<Connection<'_>> {
+    lines
+        .iter()
+        .filter(|line| line.letter() == b'c')
+        .find_map(|line| Connection::parse(line.text()))
+}
+
+/// The last direction of a block of lines: who writes two means the later.
+pub(super) fn direction(lines: &[Line]) -> Option<Direction> {
+    let attributes = lines.iter().rev().filter_map(Line::as_attribute);
+    attributes
+        .filter(|attribute| attribute.value.is_none())
+        .find_map(|attribute| Direction::from_name(attribute.name))
+}

@@ -1,0 +1,567 @@
+//! Shards, phones, network and media on one clock.
+
+use crate::network::Weather;
+use crate::phone::{self, Phone, PhoneEvent};
+use bytes::Bytes;
+use media::relay::{Command, Event as MediaEvent, RelayId, RelayStats, Silent};
+use media::srtp::KeySeed;
+use model::{Binding, Cdr, ConnectionKey, Registration, RegistrationDirection, RegistrationEvent};
+use sip::endpoint::{Flow, Interface, SessionInterval};
+use sip::message::Message;
+use sip::random::Random;
+use sip::transport::Transport;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use switch::{Clock, Directory, DirectoryChange, Input, Output, ShardConfig, Stats, Switch};
+
+/// Where the switch listens.
+pub const SWITCH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
+
+/// Wall time at the start: 2026-11-20 12:00 UTC, a Friday.
+pub const START_UNIX_MS: i64 = 1_795_176_000_000;
+
+/// A datagram as somebody sent it.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Since the start.
+    pub after: Duration,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// Whom to.
+    pub to: SocketAddr,
+    /// The message.
+    pub bytes: Bytes,
+    /// How many copies arrive.
+    pub copies: usize,
+}
+
+impl Sent {
+    /// The message, decoded.
+    pub fn message(&self) -> Option<Message> {
+        Message::parse(self.bytes.clone()).ok()
+    }
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let line = text.lines().next().unwrap_or_default();
+        let at = self.after.as_secs_f64();
+        write!(f, "{at:9.3}  {} → {}  {line}", self.from, self.to)?;
+        if let Some(message) = self.message() {
+            write!(f, "  [{} {}]", message.cseq(), message.call_id())?;
+        }
+        match self.copies {
+            0 => f.write_str("  LOST"),
+            1 => Ok(()),
+            _ => f.write_str("  TWICE"),
+        }
+    }
+}
+
+/// What a world is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct WorldConfig {
+    /// Makes everything that looks like chance.
+    pub seed: u64,
+    /// How bad the network is.
+    pub weather: Weather,
+    /// Shards of the switch.
+    pub shards: u16,
+    /// Relays that can be open at once.
+    pub relays: usize,
+    /// Whether messages are kept for [`World::messages`] and [`World::ladder`].
+    pub keep_messages: bool,
+}
+
+/// Something a phone is told to do at its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Call this URI.
+    Call(String),
+    /// Call this URI without an offer.
+    CallWithoutOffer(String),
+    /// Hang up, whatever the state of the call.
+    HangUp,
+    /// Hold the call.
+    Hold,
+    /// Resume it.
+    Resume,
+}
+
+#[derive(Debug)]
+enum Happening {
+    Datagram {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
+    Act {
+        phone: usize,
+        action: Action,
+    },
+}
+
+/// An entry of the queue; the serial keeps equal times in order.
+#[derive(Debug)]
+struct Due {
+    at: Instant,
+    serial: u64,
+    what: Happening,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.serial) == (other.at, other.serial)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.serial).cmp(&(other.at, other.serial))
+    }
+}
+
+/// The whole of it.
+#[derive(Debug)]
+pub struct World {
+    start: Instant,
+    now: Instant,
+    random: Random,
+    weather: Weather,
+    shards: Vec<Switch>,
+    /// Changes of the records in their order, for a restart.
+    changes: Vec<DirectoryChange>,
+    /// Bindings of peers, as the store would keep them.
+    bindings: BTreeMap<ConnectionKey, Arc<Binding>>,
+    registrations: Vec<(Duration, Registration)>,
+    phones: Vec<Phone>,
+    addresses: BTreeMap<SocketAddr, usize>,
+    queue: BinaryHeap<Reverse<Due>>,
+    serial: u64,
+    relays: BTreeMap<RelayId, (u16, u16)>,
+    next_port: u16,
+    cdrs: Vec<Cdr>,
+    events: Vec<(usize, PhoneEvent)>,
+    relays_max: usize,
+    messages: Option<Vec<Sent>>,
+}
+
+impl World {
+    /// A world with a switch that knows nothing yet, and nobody else.
+    pub fn new(config: WorldConfig) -> Self {
+        let start = Instant::now();
+        let mut random = Random::new(config.seed);
+        let clock = Clock {
+            now: start,
+            unix_ms: START_UNIX_MS,
+        };
+        let shards = switches(config.shards.max(1), &mut random, clock);
+        Self {
+            start,
+            now: start,
+            random,
+            weather: config.weather,
+            shards,
+            changes: Vec::new(),
+            bindings: BTreeMap::new(),
+            registrations: Vec::new(),
+            phones: Vec::new(),
+            addresses: BTreeMap::new(),
+            queue: BinaryHeap::new(),
+            serial: 0,
+            relays: BTreeMap::new(),
+            next_port: 0,
+            cdrs: Vec::new(),
+            events: Vec::new(),
+            relays_max: config.relays,
+            messages: config.keep_messages.then(Vec::new),
+        }
+    }
+
+    /// Tells all shards of a change of the records.
+    pub fn change(&mut self, change: &DirectoryChange) {
+        self.changes.push(change.clone());
+        for shard in 0..self.shards.len() {
+            self.give(shard, Input::Directory(change.clone()));
+        }
+    }
+
+    /// The switch dies without a word and starts anew, with the same records and with what was registered.
+    pub fn restart(&mut self) {
+        let clock = self.clock();
+        self.shards = switches(self.shards.len() as u16, &mut self.random, clock);
+        self.relays.clear();
+        let records = self.changes.clone();
+        let live = self
+            .bindings
+            .iter()
+            .filter(|(_, binding)| binding.expires_ms > clock.unix_ms)
+            .map(|(connection, binding)| DirectoryChange::Binding {
+                connection: connection.clone(),
+                binding: Some(Arc::clone(binding)),
+            });
+        let all: Vec<DirectoryChange> = records.into_iter().chain(live).collect();
+        for change in all {
+            self.tell_switch(|| Input::Directory(change.clone()));
+        }
+    }
+
+    /// A datagram to the switch from any address, now.
+    pub fn say(&mut self, from: SocketAddr, bytes: impl Into<Bytes>) {
+        self.send(from, SWITCH, bytes.into());
+    }
+
+    /// What became of registrations, with the time since the start.
+    pub fn registrations(&self) -> &[(Duration, Registration)] {
+        &self.registrations
+    }
+
+    /// The records as a shard sees them.
+    pub fn directory(&self, shard: usize) -> Option<&Directory> {
+        self.shards.get(shard).map(Switch::directory)
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// Adds a phone; its index is what actions name.
+    pub fn add(&mut self, config: phone::PhoneConfig) -> usize {
+        let index = self.phones.len();
+        self.addresses.insert(config.sip, index);
+        self.phones.push(Phone::new(config));
+        index
+    }
+
+    /// Lets a phone time its calls from now on (RFC 4028).
+    pub fn time_sessions(&mut self, phone: usize, interval: SessionInterval) {
+        if let Some(phone) = self.phones.get_mut(phone) {
+            phone.time_sessions(interval);
+        }
+    }
+
+    /// Something a phone does, this long after the start.
+    pub fn plan(&mut self, after: Duration, phone: usize, action: Action) {
+        self.schedule(self.start + after, Happening::Act { phone, action });
+    }
+
+    /// Runs until nothing is left to happen, or for `at_most` of simulated time. True when it came to rest.
+    pub fn run(&mut self, at_most: Duration) -> bool {
+        let end = self.start + at_most;
+        loop {
+            let queued = self.queue.peek().map(|due| due.0.at);
+            let timers = self.shards.iter().filter_map(Switch::poll_timeout);
+            let phones = self.phones.iter().filter_map(Phone::poll_timeout);
+            let Some(next) = timers.chain(phones).chain(queued).min() else {
+                return true;
+            };
+            if next > end {
+                self.now = self.now.max(end);
+                return false;
+            }
+            self.now = self.now.max(next);
+            self.step();
+        }
+    }
+
+    /// Lets a phone describe itself with these media lines; see [`Phone::describe_as`].
+    pub fn describe_as(&mut self, phone: usize, media: &str) {
+        if let Some(phone) = self.phones.get_mut(phone) {
+            phone.describe_as(media);
+        }
+    }
+
+    /// Records written so far.
+    pub fn cdrs(&self) -> &[Cdr] {
+        &self.cdrs
+    }
+
+    /// What phones reported, in order, with their index.
+    pub fn events(&self) -> &[(usize, PhoneEvent)] {
+        &self.events
+    }
+
+    /// What each shard still holds.
+    pub fn stats(&self) -> Vec<Stats> {
+        self.shards.iter().map(Switch::stats).collect()
+    }
+
+    /// Relays that are open.
+    pub fn open_relays(&self) -> usize {
+        self.relays.len()
+    }
+
+    /// Whether nothing is left of any call on this phone.
+    pub fn is_idle(&self, phone: usize) -> bool {
+        self.phones.get(phone).is_some_and(Phone::is_idle)
+    }
+
+    /// Messages as they were sent, when they are kept.
+    pub fn messages(&self) -> &[Sent] {
+        self.messages.as_deref().unwrap_or_default()
+    }
+
+    /// The messages as text, one line each.
+    pub fn ladder(&self) -> Vec<String> {
+        self.messages().iter().map(ToString::to_string).collect()
+    }
+
+    /// Gives an input to every shard, now: a shutdown, say.
+    pub fn tell_switch(&mut self, input: impl Fn() -> Input) {
+        for shard in 0..self.shards.len() {
+            self.give(shard, input());
+        }
+    }
+
+    /// All relays report that both sides have been silent for too long.
+    pub fn fall_silent(&mut self) {
+        let open: Vec<RelayId> = self.relays.keys().copied().collect();
+        for relay in open {
+            // A relay's name begins with the number of its shard.
+            let shard = (relay.0 >> 48) as usize;
+            self.give(
+                shard,
+                Input::Media(MediaEvent::Timeout {
+                    relay,
+                    silent: Silent::Both,
+                }),
+            );
+        }
+    }
+
+    fn step(&mut self) {
+        while self.queue.peek().is_some_and(|due| due.0.at <= self.now) {
+            let Some(Reverse(due)) = self.queue.pop() else {
+                break;
+            };
+            match due.what {
+                Happening::Datagram { from, to, bytes } => self.deliver(from, to, bytes),
+                Happening::Act { phone, action } => self.act(phone, action),
+            }
+        }
+        for shard in 0..self.shards.len() {
+            if self.shards[shard]
+                .poll_timeout()
+                .is_some_and(|at| at <= self.now)
+            {
+                self.give(shard, Input::Timeout);
+            }
+        }
+        for phone in 0..self.phones.len() {
+            if self.phones[phone]
+                .poll_timeout()
+                .is_some_and(|at| at <= self.now)
+            {
+                self.phones[phone].handle(self.now, phone::Input::Timeout);
+                self.drain_phone(phone);
+            }
+        }
+    }
+
+    fn act(&mut self, index: usize, action: Action) {
+        let Some(phone) = self.phones.get_mut(index) else {
+            return;
+        };
+        match action {
+            Action::Call(to) => phone.call(self.now, &to),
+            Action::CallWithoutOffer(to) => phone.call_without_offer(self.now, &to),
+            Action::HangUp => phone.hang_up(self.now),
+            Action::Hold => {
+                phone.hold(self.now, true);
+            }
+            Action::Resume => {
+                phone.hold(self.now, false);
+            }
+        }
+        self.drain_phone(index);
+    }
+
+    fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        if to == SWITCH {
+            // As the kernel spreads datagrams over sockets of one port: by the far address.
+            let mut hasher = DefaultHasher::new();
+            from.hash(&mut hasher);
+            let shard = (hasher.finish() % self.shards.len() as u64) as usize;
+            let flow = Flow {
+                interface: 0,
+                remote: from,
+                stream: None,
+            };
+            self.give(
+                shard,
+                Input::Sip(sip::endpoint::Input::Received { flow, bytes }),
+            );
+        } else if let Some(phone) = self.addresses.get(&to).copied() {
+            self.phones[phone].handle(self.now, phone::Input::Sip { from, bytes });
+            self.drain_phone(phone);
+        }
+    }
+
+    fn give(&mut self, shard: usize, input: Input) {
+        let clock = self.clock();
+        self.shards[shard].handle(clock, input);
+        while let Some(output) = self.shards[shard].poll() {
+            match output {
+                Output::Transmit { flow, bytes, .. } => self.send(SWITCH, flow.remote, bytes),
+                Output::Media(command) => self.media(shard, command),
+                Output::Cdr(cdr) => self.cdrs.push(*cdr),
+                Output::Handover { shard, flow, bytes } => {
+                    self.give(usize::from(shard), Input::HandedOver { flow, bytes })
+                }
+                Output::Registration(report) => self.registration(shard, *report),
+                Output::Lookup(_) | Output::Misbehaved { .. } => {}
+            }
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        Clock {
+            now: self.now,
+            unix_ms: START_UNIX_MS + self.elapsed().as_millis() as i64,
+        }
+    }
+
+    /// Keeps what a shard reports and tells the others of a peer's binding, as the driver does.
+    fn registration(&mut self, shard: usize, report: Registration) {
+        self.registrations.push((self.elapsed(), report.clone()));
+        let binding = match (report.direction, report.event) {
+            (RegistrationDirection::Inbound, RegistrationEvent::Registered { binding, .. }) => {
+                binding.map(Arc::new)
+            }
+            (RegistrationDirection::Inbound, RegistrationEvent::Ended(_)) => None,
+            _ => return,
+        };
+        match &binding {
+            Some(binding) => {
+                self.bindings
+                    .insert(report.connection.clone(), Arc::clone(binding));
+            }
+            None => {
+                self.bindings.remove(&report.connection);
+            }
+        }
+        let change = DirectoryChange::Binding {
+            connection: report.connection,
+            binding,
+        };
+        for other in (0..self.shards.len()).filter(|other| *other != shard) {
+            self.give(other, Input::Directory(change.clone()));
+        }
+    }
+
+    fn drain_phone(&mut self, index: usize) {
+        let own = self
+            .addresses
+            .iter()
+            .find(|(_, phone)| **phone == index)
+            .map(|(address, _)| *address);
+        while let Some(output) = self.phones[index].poll() {
+            match output {
+                phone::Output::Sip { to, bytes } => self.send(own.unwrap_or(SWITCH), to, bytes),
+                phone::Output::Rtp { .. } => {}
+                phone::Output::Event(event) => self.events.push((index, event)),
+            }
+        }
+    }
+
+    fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        let fates: Vec<Duration> = self.weather.fate(&mut self.random).collect();
+        if let Some(messages) = &mut self.messages {
+            let after = self.now - self.start;
+            messages.push(Sent {
+                after,
+                from,
+                to,
+                bytes: bytes.clone(),
+                copies: fates.len(),
+            });
+        }
+        for delay in fates {
+            self.schedule(
+                self.now + delay,
+                Happening::Datagram {
+                    from,
+                    to,
+                    bytes: bytes.clone(),
+                },
+            );
+        }
+    }
+
+    fn schedule(&mut self, at: Instant, what: Happening) {
+        self.serial += 1;
+        self.queue.push(Reverse(Due {
+            at,
+            serial: self.serial,
+            what,
+        }));
+    }
+
+    /// The media thread of this world: ports without packets.
+    fn media(&mut self, shard: usize, command: Command) {
+        match command {
+            Command::Open { relay, .. } => {
+                let event = if self.relays.len() >= self.relays_max {
+                    MediaEvent::OpenFailed {
+                        relay,
+                        why: "no ports left".to_owned(),
+                    }
+                } else {
+                    let a_port = 20_000 + self.next_port * 4 % 40_000;
+                    self.next_port = self.next_port.wrapping_add(1);
+                    self.relays.insert(relay, (a_port, a_port + 2));
+                    MediaEvent::Opened {
+                        relay,
+                        a_port,
+                        b_port: a_port + 2,
+                    }
+                };
+                self.give(shard, Input::Media(event));
+            }
+            Command::Close { relay } if self.relays.remove(&relay).is_some() => {
+                let stats = Box::new(RelayStats::default());
+                self.give(shard, Input::Media(MediaEvent::Closed { relay, stats }));
+            }
+            // Everything else is about packets, of which this world has none.
+            _ => {}
+        }
+    }
+}
+
+/// The shards of a switch that starts.
+fn switches(count: u16, random: &mut Random, clock: Clock) -> Vec<Switch> {
+    (0..count)
+        .map(|owner| {
+            let interface = Interface {
+                transport: Transport::Udp,
+                local: SWITCH,
+                advertise: SWITCH.ip().to_string().into(),
+                port: SWITCH.port(),
+                alternate: false,
+            };
+            let shard = ShardConfig {
+                sip: sip::endpoint::Config::new(vec![interface], owner),
+                shards: count,
+                media_timeout: Duration::from_secs(60),
+                hostname: "switch.example".to_owned(),
+                key_seed: KeySeed([owner as u8; 32]),
+            };
+            Switch::new(shard, random.next_u64(), clock)
+        })
+        .collect()
+}

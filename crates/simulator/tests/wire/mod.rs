@@ -1,0 +1,221 @@
+//! The switch between a PBX and a carrier whose every message is written by the test.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test file uses its own part"
+)]
+
+use model::{Cdr, Connection, DialPlan, DialRule, DialRuleApplication, Domain, RuleMatching};
+use simulator::network::Weather;
+use simulator::world::{SWITCH, World, WorldConfig};
+use sip::message::{Message, Name};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use switch::{DirectoryChange, DomainPart};
+
+pub const PBX: &str = "198.51.100.1:5060";
+pub const CARRIER: &str = "198.51.100.2:5060";
+
+/// Two trunks of domain `d1`; whatever the PBX dials goes to the carrier.
+pub struct Wire {
+    pub world: World,
+    /// How far time has come.
+    now: Duration,
+    branch: u32,
+    cseq: u32,
+}
+
+impl Wire {
+    pub fn new(change: impl FnOnce(&mut Connection, &mut Connection)) -> Self {
+        Self::with(change, |_, _| ())
+    }
+
+    /// With a change to the two connections, and to the domain and the rule between them.
+    pub fn with(
+        change: impl FnOnce(&mut Connection, &mut Connection),
+        tenant: impl FnOnce(&mut Domain, &mut DialRule),
+    ) -> Self {
+        let mut world = World::new(WorldConfig {
+            seed: 11,
+            weather: Weather::FAIR,
+            shards: 1,
+            relays: 10,
+            keep_messages: true,
+        });
+        let trunk = |pattern: &str, address: &str| Connection {
+            domain: "d1".into(),
+            connection_orig_match_pattern: pattern.into(),
+            connection_address: address.into(),
+            ..Connection::default()
+        };
+        let (mut pbx, mut carrier) = (trunk("sip*@pbx", PBX), trunk("sip*@carrier", CARRIER));
+        change(&mut pbx, &mut carrier);
+        let mut domain = Domain {
+            domain: "d1".into(),
+            ..Domain::default()
+        };
+        let mut rule = DialRule {
+            domain: "d1".into(),
+            dial_rule_dial_plan: "d1".into(),
+            matching: RuleMatching::to("*"),
+            dial_rule_application: DialRuleApplication::ToConnection,
+            dial_rule_translation_destination_host: "carrier".into(),
+            ..DialRule::default()
+        };
+        tenant(&mut domain, &mut rule);
+        let plan = DialPlan::new("d1", "d1", "");
+        let (part, problems) = DomainPart::build(
+            "d1",
+            Some(domain),
+            vec![pbx, carrier],
+            vec![plan],
+            vec![rule],
+            |_| Arc::default(),
+        );
+        assert!(problems.is_empty(), "{problems:?}");
+        world.change(&DirectoryChange::Swap(Arc::new(part)));
+        Self {
+            world,
+            now: Duration::ZERO,
+            branch: 0,
+            cseq: 0,
+        }
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, milliseconds: u64) {
+        self.now += Duration::from_millis(milliseconds);
+        self.world.run(self.now);
+    }
+
+    fn say(&mut self, from: &str, text: String) {
+        self.world.say(from.parse().unwrap(), text);
+        self.wait(200);
+    }
+
+    /// The PBX calls `to` with these whole lines. A From among them stands in place of the usual one.
+    pub fn invite(&mut self, to: &str, lines: &str) {
+        self.branch += 1;
+        self.cseq += 1;
+        let from = if lines.contains("From:") {
+            ""
+        } else {
+            "From: \"Ann\" <sip:1001@pbx>;tag=ann\r\n"
+        };
+        let text = format!(
+            "INVITE sip:{to}@{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {PBX};branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n\
+             {from}To: <sip:{to}@{SWITCH}>\r\nCall-ID: of-ann\r\nCSeq: {} INVITE\r\nContact: <sip:ann@{PBX}>\r\n\
+             {lines}{}",
+            self.branch,
+            self.cseq,
+            body(30_000)
+        );
+        self.say(PBX, text);
+    }
+
+    /// Another request of the PBX in the dialog of this response to it.
+    pub fn ask(&mut self, response: &Message, method: &str, lines: &str) {
+        self.branch += 1;
+        if method != "ACK" {
+            self.cseq += 1;
+        }
+        let text = format!(
+            "{method} sip:{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {PBX};branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n\
+             From: {}\r\nTo: {}\r\nCall-ID: of-ann\r\nCSeq: {} {method}\r\n{lines}Content-Length: 0\r\n\r\n",
+            self.branch,
+            response.header(Name::From).unwrap(),
+            response.header(Name::To).unwrap(),
+            self.cseq,
+        );
+        self.say(PBX, text);
+    }
+
+    /// The carrier answers a request of the switch.
+    pub fn answer(&mut self, request: &Message, status: u16, lines: &str, media: bool) {
+        let to = request.header(Name::To).unwrap();
+        let tag = if request.to().tag().is_some() {
+            ""
+        } else {
+            ";tag=carrier"
+        };
+        let content = if media {
+            body(40_000)
+        } else {
+            "Content-Length: 0\r\n\r\n".to_owned()
+        };
+        let text = format!(
+            "SIP/2.0 {status} Indeed\r\nVia: {}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+             Contact: <sip:bob@{CARRIER}>\r\n{lines}{content}",
+            request.header(Name::Via).unwrap(),
+            request.header(Name::From).unwrap(),
+            request.call_id(),
+            request.cseq(),
+        );
+        self.say(CARRIER, text);
+    }
+
+    /// A request of the carrier in the dialog of the INVITE it got.
+    pub fn carrier_asks(&mut self, invite: &Message, method: &str, cseq: u32) {
+        self.branch += 1;
+        let text = format!(
+            "{method} sip:{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {CARRIER};branch=z9hG4bKc{}\r\nMax-Forwards: 70\r\n\
+             From: {};tag=carrier\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n",
+            self.branch,
+            invite.header(Name::To).unwrap(),
+            invite.header(Name::From).unwrap(),
+            invite.call_id(),
+        );
+        self.say(CARRIER, text);
+    }
+
+    /// What the switch sent there, by method or status. Repetitions count once.
+    pub fn got(&self, who: &str, what: &str) -> Vec<Message> {
+        let who = who.parse().unwrap();
+        let mut seen = HashSet::new();
+        let messages = self.world.messages().iter().filter(|sent| sent.to == who);
+        messages
+            .filter(|sent| seen.insert(&sent.bytes))
+            .filter_map(|sent| sent.message())
+            .filter(|message| match message.status() {
+                Some(status) => status.to_string() == what,
+                None => message.method().is_some_and(|it| it.as_str() == what),
+            })
+            .collect()
+    }
+
+    /// The INVITE that the carrier got last.
+    pub fn at_carrier(&self) -> Message {
+        let invites = self.got(CARRIER, "INVITE");
+        invites
+            .into_iter()
+            .next_back()
+            .expect("the carrier is called")
+    }
+
+    /// The PBX calls 2000 and the carrier answers: the INVITE of one, the 200 of the other side.
+    pub fn talk(&mut self, lines: &str, carrier_lines: &str) -> (Message, Message) {
+        self.invite("2000", lines);
+        let invite = self.at_carrier();
+        self.answer(&invite, 200, carrier_lines, true);
+        let ok = self.got(PBX, "200").pop().expect("the caller is answered");
+        self.ask(&ok, "ACK", "");
+        (invite, ok)
+    }
+
+    pub fn cdr(&self) -> &Cdr {
+        assert_eq!(self.world.cdrs().len(), 1, "{:#?}", self.world.ladder());
+        &self.world.cdrs()[0]
+    }
+}
+
+fn body(port: u16) -> String {
+    let sdp = format!(
+        "v=0\r\no=- 1 1 IN IP4 198.51.100.9\r\ns=-\r\nc=IN IP4 198.51.100.9\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+    );
+    format!(
+        "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+        sdp.len()
+    )
+}

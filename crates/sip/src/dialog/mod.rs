@@ -1,0 +1,118 @@
+//! Dialogs (RFC 3261 §12) and what is spoken inside them.
+//!
+//! A [`session::Session`] is one INVITE usage: the INVITE, the early dialogs its forks open, and the one
+//! dialog that is confirmed. `uac` has the side that called, `uas` the side that was called; once there is
+//! a dialog, both share `requests` (ours), `incoming` (theirs), `offers` and `hangup`.
+
+pub(crate) mod hangup;
+pub(crate) mod id;
+pub(crate) mod incoming;
+pub(crate) mod negotiation;
+pub(crate) mod offers;
+pub(crate) mod reliable;
+pub(crate) mod requests;
+pub(crate) mod route_set;
+pub(crate) mod session;
+pub(crate) mod session_timer;
+pub(crate) mod uac;
+pub(crate) mod uas;
+
+use crate::endpoint::Flow;
+use crate::message::{ByteStr, Message, Name, Uri};
+use negotiation::Negotiation;
+
+/// One dialog: the far end of a session, or of one of its forks.
+///
+/// Its texts are slices of the one message that opened it, so a dialog costs that message's head and
+/// little more.
+pub(crate) struct Dialog {
+    /// Empty when the peer is so old that it sends none.
+    pub(crate) remote_tag: ByteStr,
+    /// The peer as it stands in From or To, with its tag.
+    pub(crate) remote: ByteStr,
+    /// Where its requests go in the end: the peer's Contact.
+    pub(crate) target: Uri,
+    /// What they pass on the way, nearest first.
+    pub(crate) routes: Vec<ByteStr>,
+    /// The number of the peer's last request.
+    pub(crate) remote_cseq: Option<u32>,
+    /// Where the peer's last message came from.
+    pub(crate) flow: Flow,
+    /// The RSeq of the last reliable provisional response that we accepted (RFC 3262 §4).
+    pub(crate) rseq: Option<u32>,
+    pub(crate) negotiation: Negotiation,
+    /// The peer has listed UPDATE in its last Allow.
+    pub(crate) allows_update: bool,
+}
+
+impl Dialog {
+    /// The dialog that an INVITE of the peer opens (RFC 3261 §12.1.1).
+    pub(crate) fn from_request(request: &Message, flow: Flow, negotiation: Negotiation) -> Self {
+        Self {
+            remote_tag: request
+                .from()
+                .tag()
+                .map(|tag| shared(request, Name::From, tag))
+                .unwrap_or_default(),
+            remote: request.header_shared(Name::From).unwrap_or_default(),
+            target: request
+                .contact()
+                .map_or_else(|| request.from().uri.clone(), |contact| contact.uri),
+            routes: route_set::from_request(request),
+            remote_cseq: Some(request.cseq().number),
+            flow,
+            rseq: None,
+            negotiation,
+            allows_update: request.has_token(Name::Allow, "UPDATE"),
+        }
+    }
+
+    /// The dialog that a response to our INVITE opens (RFC 3261 §12.1.2). `fallback` is the target
+    /// when the response has no Contact.
+    pub(crate) fn from_response(
+        response: &Message,
+        flow: Flow,
+        fallback: &Uri,
+        negotiation: Negotiation,
+    ) -> Self {
+        Self {
+            remote_tag: response
+                .to()
+                .tag()
+                .map(|tag| shared(response, Name::To, tag))
+                .unwrap_or_default(),
+            remote: response.header_shared(Name::To).unwrap_or_default(),
+            target: response
+                .contact()
+                .map_or_else(|| fallback.clone(), |contact| contact.uri),
+            routes: route_set::from_response(response),
+            remote_cseq: None,
+            flow,
+            rseq: None,
+            negotiation,
+            allows_update: response.has_token(Name::Allow, "UPDATE"),
+        }
+    }
+
+    /// Takes note of what the peer allows, if the message says so.
+    pub(crate) fn note_allow(&mut self, message: &Message) {
+        if message.header(Name::Allow).is_some() {
+            self.allows_update = message.has_token(Name::Allow, "UPDATE");
+        }
+    }
+
+    /// Takes over the Contact of a target refresh request or its response (RFC 3261 §12.2).
+    pub(crate) fn refresh_target(&mut self, message: &Message) {
+        if let Some(contact) = message.contact() {
+            self.target = contact.uri;
+        }
+    }
+}
+
+/// A part of a header as a slice of the message it stands in.
+fn shared(message: &Message, name: Name, part: &str) -> ByteStr {
+    message
+        .header_shared(name)
+        .unwrap_or_default()
+        .slice_of(part)
+}

@@ -1,0 +1,185 @@
+//! The state of one session.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::arena::Key;
+use crate::auth::Credentials;
+use crate::dialog::Dialog;
+use crate::dialog::reliable::Queue;
+use crate::dialog::session_timer::Timing;
+use crate::endpoint::{Flow, ReplyTo};
+use crate::message::{ByteStr, Headers, Message, Method, Name};
+use crate::transaction::timers::TimerId;
+
+/// How far a session is.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Our INVITE has no final response.
+    Calling,
+    /// Their INVITE has no final response.
+    Ringing,
+    /// There is a confirmed dialog. Our 2xx may still wait for its ACK.
+    Established,
+    /// Our BYE is out.
+    Closing,
+}
+
+/// What the layer above wants with a call that has no answer yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Cancelling {
+    /// It shall go on.
+    No,
+    /// It shall end as soon as the peer can understand a CANCEL (RFC 3261 §9.1).
+    Wanted { reason: Option<ByteStr> },
+    /// The CANCEL is out.
+    Sent,
+}
+
+/// What an INVITE of ours needs until its final response.
+pub(crate) struct Outbound {
+    pub(crate) exchange: Option<Key>,
+    pub(crate) cancel: Cancelling,
+    /// The INVITE carries an offer.
+    pub(crate) offered: bool,
+    /// Its Request-URI, the target of peers that send no Contact.
+    pub(crate) uri: crate::message::Uri,
+}
+
+/// What an INVITE of the peer needs until its final response.
+pub(crate) struct Inbound {
+    pub(crate) transaction: Key,
+    pub(crate) cseq: u32,
+    pub(crate) supports_100rel: bool,
+    pub(crate) requires_100rel: bool,
+    pub(crate) provisionals: Queue,
+    /// A 2xx that has to wait for the PRACK of a description.
+    pub(crate) deferred: Option<(Headers, Bytes)>,
+}
+
+/// The part of a session that only its setup needs.
+pub(crate) enum Setup {
+    Outbound(Outbound),
+    Inbound(Inbound),
+}
+
+/// A 2xx of ours that waits for its ACK.
+pub(crate) struct Success {
+    pub(crate) bytes: Bytes,
+    pub(crate) flow: Flow,
+    pub(crate) cseq: u32,
+    pub(crate) interval: Duration,
+    pub(crate) deadline: Instant,
+    pub(crate) timer: Option<TimerId>,
+    /// It answers a re-INVITE, not the first INVITE.
+    pub(crate) reinvite: bool,
+}
+
+/// What the layer above owes the peer: the answer to an offer that came late.
+pub(crate) enum Owed {
+    /// In the ACK of a 2xx.
+    Ack {
+        invite: Option<Key>,
+        cseq: u32,
+        authorization: Option<(Name, String)>,
+    },
+    /// In the PRACK of a reliable provisional, for the dialog with this tag.
+    Prack { rack: String, tag: ByteStr },
+}
+
+/// One INVITE usage.
+pub(crate) struct Session {
+    pub(crate) phase: Phase,
+    /// Our tag; it names the slot of this session.
+    pub(crate) tag: ByteStr,
+    pub(crate) call_id: ByteStr,
+    /// We as it stands in From or To, with our tag.
+    pub(crate) local: ByteStr,
+    /// The Contact that the layer above chose, if it did.
+    pub(crate) contact: Option<ByteStr>,
+    pub(crate) credentials: Option<Arc<Credentials>>,
+    /// We made the Call-ID; decides who waits longer after a glare.
+    pub(crate) owns_call_id: bool,
+    /// Requests go where the peer's messages come from, whatever its Contact says.
+    pub(crate) follows_source: bool,
+    /// Where responses to its requests go.
+    pub(crate) replies_to: ReplyTo,
+    /// The number of our last request.
+    pub(crate) cseq: u32,
+    /// Early dialogs, the latest last; once established the confirmed one alone.
+    pub(crate) dialogs: Vec<Dialog>,
+    pub(crate) setup: Option<Box<Setup>>,
+    pub(crate) success: Option<Box<Success>>,
+    /// Our re-INVITE or UPDATE that is under way, with its exchange.
+    pub(crate) ours: Option<(Method, Key)>,
+    /// Their re-INVITE, UPDATE or PRACK whose offer the layer above has to answer, with its transaction.
+    pub(crate) theirs: Option<(Method, Key)>,
+    pub(crate) owed: Option<Box<Owed>>,
+    /// A BYE that has to wait for the ACK of our 2xx (RFC 3261 §15).
+    pub(crate) bye: Option<Headers>,
+    /// The session timer, where there are terms for one.
+    pub(crate) timing: Option<Box<Timing>>,
+    /// What `User-Agent` and `Server` tell this peer, where the endpoint's own text does not stand.
+    pub(crate) software: Option<ByteStr>,
+}
+
+impl Session {
+    pub(crate) fn new(phase: Phase, tag: ByteStr, call_id: ByteStr, local: ByteStr) -> Self {
+        Self {
+            phase,
+            tag,
+            call_id,
+            local,
+            contact: None,
+            credentials: None,
+            owns_call_id: phase == Phase::Calling,
+            follows_source: false,
+            replies_to: ReplyTo::Source,
+            cseq: 0,
+            dialogs: Vec::new(),
+            setup: None,
+            success: None,
+            ours: None,
+            theirs: None,
+            owed: None,
+            bye: None,
+            timing: None,
+            software: None,
+        }
+    }
+
+    /// The number for our next request.
+    pub(crate) fn next_cseq(&mut self) -> u32 {
+        self.cseq += 1;
+        self.cseq
+    }
+
+    pub(crate) fn outbound(&mut self) -> Option<&mut Outbound> {
+        match self.setup.as_deref_mut() {
+            Some(Setup::Outbound(outbound)) => Some(outbound),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn inbound(&mut self) -> Option<&mut Inbound> {
+        match self.setup.as_deref_mut() {
+            Some(Setup::Inbound(inbound)) => Some(inbound),
+            _ => None,
+        }
+    }
+
+    /// The dialog that commands mean: the confirmed one, or the latest early one.
+    pub(crate) fn current(&mut self) -> Option<&mut Dialog> {
+        self.dialogs.last_mut()
+    }
+
+    /// The dialog with the tag that a response carries in To.
+    pub(crate) fn dialog_of(&mut self, response: &Message) -> Option<&mut Dialog> {
+        let tag = response.to().tag().unwrap_or("");
+        self.dialogs
+            .iter_mut()
+            .find(|dialog| *dialog.remote_tag == *tag)
+    }
+}

@@ -1,0 +1,181 @@
+//! The connections that may get a call, tried one after the other.
+//!
+//! Which failures lead to the next one is said by [`crate::routing::routes::continuation`]; here the next one is
+//! found, its place is taken, and it is called.
+
+use super::hangup::{self, Release, Said};
+use super::media::{Body, OfferOutcome};
+use super::{Call, Leg, Stage, setup, terms};
+use crate::directory::Connection;
+use crate::limits::Reservation;
+use crate::plan::{Candidate, Plan};
+use crate::quarantine::{ASIDE, FAILURES, WINDOW};
+use crate::routing::routes::{self, Continuation, Failure};
+use crate::switch::Core;
+use crate::trail::Trail;
+use model::cdr::CdrLeg;
+use model::counters::CallDirection;
+use sip::endpoint::Flow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The candidates of a call that were not tried yet, and what became of the others.
+#[derive(Debug)]
+pub(crate) struct Failover {
+    left: VecDeque<Candidate>,
+    begun: bool,
+    /// The connection the call came from, and where its INVITE came in: the media of each attempt needs both.
+    source: Arc<Connection>,
+    flow: Flow,
+    /// The called side of this attempt has rung.
+    pub(crate) rang: bool,
+    /// The caller was given a description of the called side: it has heard somebody, and no other may follow.
+    pub(crate) heard: bool,
+    /// The last refusal that is worth passing on, should all fail.
+    refusal: Option<(Release, Said)>,
+    /// Why the last candidate was passed over without being called.
+    passed_over: &'static str,
+}
+
+impl Failover {
+    pub(crate) fn new(plan: Plan, source: Arc<Connection>, flow: Flow) -> Self {
+        Self {
+            left: plan.candidates.into(),
+            begun: false,
+            source,
+            flow,
+            rang: false,
+            heard: false,
+            refusal: None,
+            passed_over: "No connection left",
+        }
+    }
+
+    /// Whether the attempt that begins now is the call's first.
+    pub(crate) fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.begun, true)
+    }
+
+    /// The next candidate that has a place for the call. Those in quarantine or over a limit are passed over.
+    pub(crate) fn next(
+        &mut self,
+        core: &mut Core,
+        trail: &mut Trail,
+    ) -> Option<(Candidate, Reservation)> {
+        while let Some(candidate) = self.left.pop_front() {
+            let target = &candidate.target;
+            if candidate.by_route && core.quarantine.holds(core.clock.now, &target.key()) {
+                trail.step("quarantine", Some(target.label()), || {
+                    format!(
+                        "it failed {FAILURES} times within {} s and is passed over",
+                        WINDOW.as_secs()
+                    )
+                });
+                self.passed_over = "All connections failed of late";
+                continue;
+            }
+            match Reservation::take(target, CallDirection::Term) {
+                Ok(place) => return Some((candidate, place)),
+                Err(full) => {
+                    trail.step("limits", Some(target.label()), || {
+                        format!("{} is {}", full.field, full.limit)
+                    });
+                    self.passed_over = "Connection limit";
+                }
+            }
+        }
+        None
+    }
+
+    /// Release text when every candidate was passed over.
+    pub(crate) fn passed_over(&self) -> &'static str {
+        self.passed_over
+    }
+
+    /// The connection the call came from, and where its INVITE came in.
+    pub(crate) fn origin(&self) -> (Arc<Connection>, Flow) {
+        (Arc::clone(&self.source), self.flow)
+    }
+}
+
+/// What the record says of the called side before it was called.
+pub(crate) fn term_record(candidate: &Candidate) -> CdrLeg {
+    let record = &candidate.target.record;
+    CdrLeg {
+        connection_domain: Some(record.domain.clone()),
+        connection_orig_match_pattern: Some(record.connection_orig_match_pattern.clone()),
+        billing_user: Some(terms::billing_user(&candidate.target)),
+        transport: candidate.transport.as_str().to_owned(),
+        from_uri: candidate.from.uri.as_str().to_owned(),
+        from_name: candidate.from.display.as_ref().map(ToString::to_string),
+        to_uri: candidate.to.uri.as_str().to_owned(),
+        request_uri: candidate.request_uri.as_str().to_owned(),
+        ..CdrLeg::default()
+    }
+}
+
+/// An attempt failed: the next connection is called, or the call is released.
+pub(crate) fn on_attempt_failed(
+    core: &mut Core,
+    call: &mut Call,
+    failure: Failure,
+    release: Release,
+    said: Said,
+) {
+    let now = core.clock.now;
+    let target = Arc::clone(&call.plan.target);
+    if routes::is_outage(failure) && core.quarantine.failed(now, &target.key()) {
+        call.trail.step("quarantine", Some(target.label()), || {
+            format!(
+                "failure number {FAILURES} within {} s puts it aside for {} s",
+                WINDOW.as_secs(),
+                ASIDE.as_secs()
+            )
+        });
+    }
+    let on = routes::continuation(failure);
+    let text = release.text.clone();
+    let q850 = failure
+        .q850
+        .map(|cause| format!(", Q.850 cause {cause}"))
+        .unwrap_or_default();
+    call.trail
+        .step("attempt", Some(target.label()), || match on {
+            Continuation::Advance => format!("{text}{q850}: others may do better"),
+            Continuation::Stop => format!("{text}{q850}: that is the answer"),
+        });
+    if on == Continuation::Stop || call.stage != Stage::Calling {
+        hangup::release(core, call, release, said);
+        return;
+    }
+    // 4xx and 6xx say something of the destination; a 503 of ours says nothing that the next one could not.
+    let (release, said) = if matches!(release.status, 400..=499 | 600..=699) {
+        call.failover.refusal = Some((release.clone(), said.clone()));
+        (release, said)
+    } else {
+        call.failover.refusal.clone().unwrap_or((release, said))
+    };
+    match call.failover.next(core, &mut call.trail) {
+        Some((candidate, place)) => call_next(core, call, candidate, place),
+        None => hangup::release(core, call, release, said),
+    }
+}
+
+fn call_next(core: &mut Core, call: &mut Call, candidate: Candidate, place: Reservation) {
+    // The first place is the caller's; the others belong to the attempt that is over.
+    call.reservations.truncate(1);
+    call.reservations.push(place);
+    call.b = Leg::new(None, term_record(&candidate));
+    call.plan = candidate;
+    call.failover.rang = false;
+    call.stage = Stage::Preparing;
+    let body = call.invite.as_deref().map(Body::of).unwrap_or_default();
+    let (source, flow) = call.failover.origin();
+    match call.media.retarget(core, &source, &call.plan, flow, &body) {
+        OfferOutcome::Ready(forward) => setup::call_out(core, call, forward),
+        OfferOutcome::Waiting => {}
+        OfferOutcome::Unusable(status, why) => {
+            hangup::release(core, call, Release::by_switch(status, why), Said::Nothing);
+        }
+    }
+}

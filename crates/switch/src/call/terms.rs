@@ -1,0 +1,99 @@
+//! What a connection's record asks of the SIP side of its legs: whether sessions are timed (RFC 4028), and
+//! whether the peer is told which software this is.
+
+use crate::SOFTWARE;
+use crate::directory::{Connection, SYSTEM};
+use crate::plan::Refusal;
+use crate::switch::Core;
+use crate::trail::Trail;
+use model::SystemSwitch;
+use model::cdr::CdrLeg;
+use sip::endpoint::SessionInterval;
+use sip::event::SessionId;
+use sip::message::ByteStr;
+
+/// What `system-default` and `yes` mean: half an hour, not less than 90 seconds, refreshed by us where we may
+/// choose. `None` proposes no timer and only holds a peer to its own promise.
+pub(crate) fn session_timer(connection: &Connection) -> Option<SessionInterval> {
+    match connection.record.connection_sip_session_timer_enabled {
+        SystemSwitch::Yes | SystemSwitch::SystemDefault => Some(SessionInterval::default()),
+        SystemSwitch::No => None,
+    }
+}
+
+/// `User-Agent` and `Server` on the legs of this connection from now on.
+pub(crate) fn show_software(core: &mut Core, session: SessionId, connection: &Connection) {
+    let shown = connection
+        .record
+        .connection_include_server_header_enabled
+        .then(|| ByteStr::literal(SOFTWARE));
+    core.endpoint.show_software(session, shown);
+}
+
+/// Times a call that came in, or says why its caller's terms cannot be kept.
+pub(crate) fn accept_session_timer(
+    core: &mut Core,
+    session: SessionId,
+    connection: &Connection,
+    trail: &mut Trail,
+) -> Result<(), Refusal> {
+    let interval = session_timer(connection);
+    core.endpoint
+        .accept_session_timer(session, interval)
+        .map_err(|status| {
+            let text = match status {
+                420 => "Session timers are required, and off",
+                _ => "Session interval too small",
+            };
+            trail.step("session timer", Some(connection.label()), || {
+                text.to_owned()
+            });
+            Refusal::new(status, text)
+        })
+}
+
+/// Notes in the trail what two connections ask of a call between them, besides media.
+pub(crate) fn note(source: &Connection, target: &Connection, trail: &mut Trail) {
+    for connection in [source, target] {
+        let timed = match connection.record.connection_sip_session_timer_enabled {
+            SystemSwitch::SystemDefault => None,
+            SystemSwitch::Yes => Some("on"),
+            SystemSwitch::No => Some("off; a peer that promises to refresh is held to it"),
+        };
+        if let Some(timed) = timed {
+            trail.step("session timer", Some(connection.label()), || {
+                timed.to_owned()
+            });
+        }
+        if connection.record.connection_include_server_header_enabled {
+            trail.step("software", Some(connection.label()), || {
+                format!("{SOFTWARE} is named in User-Agent and Server")
+            });
+        }
+    }
+    super::ringing::note(source, target, trail);
+    super::minimum_duration::note(target, trail);
+}
+
+/// Whom a leg of this connection is booked to, as `user@domain`. A system-wide connection's `domain` is that of the
+/// party at home, which [`book`] fills in.
+pub(crate) fn billing_user(connection: &Connection) -> String {
+    let user = connection.record.effective_billing_user();
+    if user.contains('@') {
+        user.to_owned()
+    } else {
+        format!("{user}@{}", connection.record.domain)
+    }
+}
+
+/// Completes the billing user of a leg, now that the domain of its call is known.
+pub(crate) fn book(leg: &mut CdrLeg, domain: &str) {
+    let at_home = leg
+        .billing_user
+        .as_deref()
+        .and_then(|user| user.strip_suffix(SYSTEM)?.strip_suffix('@'))
+        .map(|user| format!("{user}@{domain}"));
+    if at_home.is_some() {
+        leg.billing_user = at_home;
+    }
+}

@@ -1,0 +1,35 @@
+//! Places taken on connections. A reservation gives its place back when it is dropped, so no way a call can
+//! end may forget it.
+
+use crate::directory::Connection;
+use model::counters::{CallDirection, LimitReached};
+use std::sync::Arc;
+
+/// One call's place on one connection.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    connection: Arc<Connection>,
+    direction: CallDirection,
+}
+
+impl Reservation {
+    /// Takes a place, or says which limit is full.
+    pub(crate) fn take(
+        connection: &Arc<Connection>,
+        direction: CallDirection,
+    ) -> Result<Self, LimitReached> {
+        connection
+            .counters
+            .reserve(direction, connection.record.limits())?;
+        Ok(Self {
+            connection: Arc::clone(connection),
+            direction,
+        })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.connection.counters.release(self.direction);
+    }
+}

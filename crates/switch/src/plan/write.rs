@@ -1,0 +1,194 @@
+//! The INVITE as a target wants it: its translations applied to what the rules left.
+
+use super::party::Party;
+use super::targets::Target;
+use super::uris::{host_and_port, unquoted, uri, with_user};
+use super::{Candidate, Plan, Refusal, Routing};
+use crate::directory::Connection;
+use crate::routing::identity::{self, Outbound, Written};
+use crate::routing::next_hop::{self, Way};
+use crate::routing::translate::translate;
+use crate::trail::Trail;
+use model::datetime::format_utc;
+use sip::message::NameAddr;
+
+impl Routing<'_> {
+    /// Writes the INVITE for each target. One that cannot be written is left out while there are others.
+    pub(super) fn write_all(
+        &self,
+        targets: Vec<Target>,
+        trail: &mut Trail,
+    ) -> Result<Plan, Refusal> {
+        let mut candidates = Vec::with_capacity(targets.len());
+        let mut refusal = None;
+        for target in targets {
+            let label = target.connection.label();
+            match self.write(target, trail) {
+                Ok(candidate) => candidates.push(candidate),
+                Err(why) => {
+                    trail.step("candidate", Some(label), || {
+                        format!("is left out: {}", why.text)
+                    });
+                    refusal.get_or_insert(why);
+                }
+            }
+        }
+        match refusal {
+            Some(refusal) if candidates.is_empty() => Err(refusal),
+            _ => Ok(Plan { candidates }),
+        }
+    }
+
+    /// The INVITE as the target wants it: its translations applied to what the rules left.
+    fn write(&self, target: Target, trail: &mut Trail) -> Result<Candidate, Refusal> {
+        let Target {
+            connection: target,
+            called,
+            by_route,
+        } = target;
+        let record = &target.record;
+        let way = next_hop::find(self.directory, &target, self.context.interfaces)
+            .map_err(|why| Refusal::new(503, why))?;
+        if let Some(binding) = self.directory.binding(&target) {
+            trail.step("registration", Some(target.label()), || {
+                let what = if way.registered {
+                    "used"
+                } else {
+                    "not used, for there is an address"
+                };
+                let until = format_utc(binding.expires_ms);
+                format!(
+                    "{} registered from {} until {until}: {what}",
+                    binding.contact, binding.received
+                )
+            });
+        }
+        let Way {
+            address,
+            transport,
+            interface,
+            flow,
+            contact,
+            ..
+        } = way;
+        let tokens = self.tokens(Some(interface));
+        let part =
+            |template: &str, previous: &str| translate(unquoted(template), previous, &tokens);
+        let or = |template: &str, previous: &str, fallback: &str| match unquoted(template) {
+            "" => fallback.to_owned(),
+            template => translate(template, previous, &tokens),
+        };
+
+        let own_host = match &contact {
+            Some(contact) => host_and_port(contact.host(), contact.port()),
+            None => host_and_port(&address.host, address.port),
+        };
+        let request_user = part(&record.connection_translation_request_user, &called.user);
+        let request_host = or(
+            &record.connection_translation_request_host,
+            &called.host,
+            &own_host,
+        );
+        let to_user = part(
+            &record.connection_translation_destination_user,
+            &called.user,
+        );
+        let to_host = or(
+            &record.connection_translation_destination_host,
+            &called.host,
+            &request_host,
+        );
+        let caller = self.shown_caller(&target, trail);
+        let from_user = part(&record.connection_translation_source_user, &caller.user);
+        let from_host = or(
+            &record.connection_translation_source_host,
+            &caller.host,
+            &tokens.app_ip,
+        );
+
+        let request_uri = match &contact {
+            Some(contact) if unquoted(&record.connection_translation_request_host).is_empty() => {
+                // What the peer registered is called as a whole: it may know its lines by the Contact's user
+                // or parameters alone. A translation of the user still counts.
+                match unquoted(&record.connection_translation_request_user) {
+                    "" => contact.clone(),
+                    _ => with_user(contact, &request_user),
+                }
+            }
+            _ => uri(&request_user, &request_host)?,
+        };
+        let to = NameAddr::new(None, uri(&to_user, &to_host)?);
+        let Written {
+            from,
+            mut headers,
+            hidden,
+        } = identity::outbound(Outbound {
+            target: record,
+            from: &NameAddr::new(Some(&caller.name), uri(&from_user, &from_host)?),
+            number: &caller.user,
+            private: self.block_caller_id,
+            called: &called.user,
+            claims: &self.claims,
+            tokens: &tokens,
+        });
+        if hidden || !headers.is_empty() {
+            trail.step("identity", Some(target.label()), || {
+                let hidden = hidden.then(|| "the caller is hidden".to_owned());
+                let lines = headers
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {value}"));
+                hidden
+                    .into_iter()
+                    .chain(lines)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            });
+        }
+        if let Some((name, value)) = self.extra_header.clone() {
+            // What a rule writes stands in place of what would be written anyway.
+            headers.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
+            headers.push((name, value));
+        }
+        trail.step("write", Some(target.label()), || {
+            format!("INVITE {request_uri}, To {to}, From {from}")
+        });
+        Ok(Candidate {
+            target,
+            by_route,
+            request_uri,
+            to,
+            from,
+            headers,
+            next_hop: address,
+            flow,
+            transport,
+            interface,
+        })
+    }
+
+    /// The caller as a connection may see it, before that connection's translations.
+    fn shown_caller(&self, target: &Connection, trail: &mut Trail) -> Party {
+        let mut caller = self.caller.clone();
+        if caller.user != self.number {
+            // A rule chose the number, and whoever wrote the rule answers for it.
+            return caller;
+        }
+        let domain = self.directory.part(&self.source.record.domain);
+        let domain = domain.and_then(|part| part.domain.as_ref());
+        let (source, number) = (&self.source.record, &caller.user);
+        let substitute = identity::substitute(source, &target.record, domain, number, &self.claims);
+        if let Some((name, number)) = substitute {
+            trail.step("caller ID", Some(self.source.label()), || {
+                format!(
+                    "{:?} is no number of {}: {number} stands for it",
+                    caller.user, source.domain
+                )
+            });
+            number.clone_into(&mut caller.user);
+            if !name.is_empty() {
+                name.clone_into(&mut caller.name);
+            }
+        }
+        caller
+    }
+}

@@ -1,0 +1,754 @@
+//! One shard: gives each input to the call it concerns.
+
+use crate::call::{
+    self, Call, CallKey, CallTimer, CallWake, Stage, hangup, minimum_duration, offers, progress,
+    setup,
+};
+use crate::challenge::Gatekeeper;
+use crate::directory::{Directory, DirectoryChange};
+use crate::door::{Door, Owner};
+use crate::outbound_registration::OutboundRegistrations;
+use crate::quarantine::{self, Quarantine};
+use crate::registrar::Registrar;
+use media::relay::{Command, Event as MediaEvent, RelayId, Side};
+use media::srtp::{KeySeed, KeySource};
+use model::Registration;
+use model::cdr::Cdr;
+use sip::Misbehaviour;
+use sip::endpoint::{Endpoint, Flow};
+use sip::event::{Event, RequestId, ServerRequestId, SessionId};
+use sip::message::{ByteStr, Method, ResponseDraft};
+use sip::random::Random;
+use sip::resolve::Question;
+use sip::transport::Transport;
+use slab::Slab;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Requests passed on within calls whose answer is awaited; more are answered with 500.
+pub(crate) const MAX_AWAITED_REQUESTS: usize = 10_000;
+
+/// What we serve, in `Allow`; everything else is a 405.
+const SERVED: [Method; 11] = [
+    Method::Invite,
+    Method::Ack,
+    Method::Bye,
+    Method::Cancel,
+    Method::Options,
+    Method::Prack,
+    Method::Update,
+    Method::Info,
+    Method::Notify,
+    Method::Message,
+    Method::Register,
+];
+
+/// Extensions that a peer may insist on, in `Supported`; another is a 420. Whether calls of one connection are
+/// timed is for its record to say.
+const SUPPORTED: [&str; 2] = ["100rel", "timer"];
+
+/// The two clocks, read once for each batch of inputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// For timers.
+    pub now: Instant,
+    /// For records and schedules: milliseconds since the Unix epoch.
+    pub unix_ms: i64,
+}
+
+/// What a shard is told at its start.
+#[derive(Debug, Clone)]
+pub struct ShardConfig {
+    /// The SIP stack: interfaces, owner number, timers, bounds.
+    pub sip: sip::endpoint::Config,
+    /// How many shards there are. This one's number is `sip.owner`.
+    pub shards: u16,
+    /// Silence of both sides after which a call is ended; zero means never.
+    pub media_timeout: Duration,
+    /// Host name of this node, for routes that hold on one node only.
+    pub hostname: String,
+    /// Of the keys of SRTP; from the operating system's generator, and another one in each shard.
+    pub key_seed: KeySeed,
+}
+
+/// Something that happened outside.
+#[derive(Debug)]
+pub enum Input {
+    /// A SIP message, a look-up's answer, a stream that closed.
+    Sip(sip::endpoint::Input),
+    /// A first request that another shard handed over: it is ours, whatever we would have guessed.
+    HandedOver {
+        /// Where it came from.
+        flow: Flow,
+        /// The message.
+        bytes: bytes::Bytes,
+    },
+    /// From the media thread.
+    Media(MediaEvent),
+    /// Records changed.
+    Directory(DirectoryChange),
+    /// New calls are refused from now on, with this Retry-After.
+    Drain {
+        /// Seconds after which a caller may try again.
+        retry_after_seconds: u32,
+    },
+    /// Every call is ended now.
+    HangUpAll,
+    /// The time that [`Switch::poll_timeout`] named has come.
+    Timeout,
+}
+
+/// Something to be done outside.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this.
+    Transmit {
+        /// Where to and by which interface.
+        flow: Flow,
+        /// The message.
+        bytes: bytes::Bytes,
+        /// What the peer has to prove over TLS, as in [`sip::endpoint::Output::Transmit`].
+        peer: Option<ByteStr>,
+    },
+    /// Look this name up.
+    Lookup(Question),
+    /// Tell the media thread.
+    Media(Command),
+    /// Write this record.
+    Cdr(Box<Cdr>),
+    /// Give this message to the shard that owns it.
+    Handover {
+        /// Number of the shard.
+        shard: u16,
+        /// Where it came from.
+        flow: Flow,
+        /// The message.
+        bytes: bytes::Bytes,
+    },
+    /// A registration was made, ended, or could not be made: keep it, tell the other shards of a peer's, log it.
+    Registration(Box<Registration>),
+    /// A peer broke the rules; for logs and counters.
+    Misbehaved {
+        /// Where its message came from.
+        flow: Flow,
+        /// Which rule.
+        why: Misbehaviour,
+    },
+}
+
+/// What a shard holds and has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Calls that are not over.
+    pub calls: usize,
+    /// Calls that are over and wait for the relay's statistics.
+    pub calls_released: usize,
+    /// Relays open or being opened.
+    pub relays: usize,
+    /// SIP sessions.
+    pub sessions: usize,
+    /// SIP transactions.
+    pub transactions: usize,
+    /// INVITEs that became calls, since the start.
+    pub calls_started: u64,
+    /// Calls answered, since the start.
+    pub calls_answered: u64,
+    /// INVITEs refused before anybody was called, since the start.
+    pub calls_refused: u64,
+    /// Digest challenges sent, since the start.
+    pub challenges: u64,
+    /// Messages given to other shards, since the start.
+    pub handovers: u64,
+    /// Peers registered with us whose bindings this shard holds.
+    pub peers_registered: usize,
+    /// Connections that this shard registers with their carriers: those that are registered.
+    pub carriers_registered: usize,
+    /// Those not registered because the last attempt failed.
+    pub carriers_failed: usize,
+    /// Those whose first attempt is not over.
+    pub carriers_trying: usize,
+    /// Registrations being taken back.
+    pub farewells: usize,
+    /// REGISTERs of peers refused, since the start; challenges are none.
+    pub registers_refused: u64,
+}
+
+/// One shard.
+pub struct Switch {
+    core: Core,
+    calls: Slab<Call>,
+    door: Door,
+    registrar: Registrar,
+    outbound: OutboundRegistrations,
+}
+
+/// What calls work with.
+pub(crate) struct Core {
+    pub(crate) clock: Clock,
+    pub(crate) config: ShardConfig,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) directory: Directory,
+    pub(crate) quarantine: Quarantine,
+    pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) random: Random,
+    pub(crate) keys: KeySource,
+    pub(crate) stats: Counters,
+    out: VecDeque<Output>,
+    wakes: BinaryHeap<Reverse<CallWake>>,
+    sessions: HashMap<SessionId, (CallKey, Side)>,
+    relays: HashMap<RelayId, CallKey>,
+    awaited: HashMap<RequestId, ServerRequestId>,
+    next_slot: usize,
+    serial: u64,
+    relay_serial: u64,
+    /// Part of every call's identifier that is new with every start.
+    instance: u64,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) calls_started: u64,
+    pub(crate) calls_answered: u64,
+    pub(crate) calls_refused: u64,
+    pub(crate) challenges: u64,
+    pub(crate) handovers: u64,
+    pub(crate) registers_refused: u64,
+}
+
+impl fmt::Debug for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Switch")
+            .field("owner", &self.core.config.sip.owner)
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+impl Switch {
+    /// A shard without records. `seed` makes tags, branches, nonces and identifiers; `clock` is the start.
+    pub fn new(mut config: ShardConfig, seed: u64, clock: Clock) -> Self {
+        let mut random = Random::new(seed);
+        config.sip.allow = SERVED.to_vec();
+        config.sip.supported = SUPPORTED.map(ByteStr::literal).to_vec();
+        // Who is told is a matter of each connection.
+        config.sip.software = None;
+        let endpoint = Endpoint::new(config.sip.clone(), random.next_u64());
+        let gatekeeper = Gatekeeper::new(&mut random);
+        let door = Door::new(config.sip.owner, config.shards);
+        let instance = random.next_u64();
+        let core = Core {
+            clock,
+            keys: KeySource::new(&config.key_seed),
+            config,
+            endpoint,
+            directory: Directory::default(),
+            quarantine: Quarantine::default(),
+            gatekeeper,
+            random,
+            stats: Counters::default(),
+            out: VecDeque::new(),
+            wakes: BinaryHeap::new(),
+            sessions: HashMap::new(),
+            relays: HashMap::new(),
+            awaited: HashMap::new(),
+            next_slot: 0,
+            serial: 0,
+            relay_serial: 0,
+            instance,
+        };
+        Self {
+            core,
+            calls: Slab::new(),
+            door,
+            registrar: Registrar::default(),
+            outbound: OutboundRegistrations::new(clock.now),
+        }
+    }
+
+    /// Takes one input. Drain [`poll`](Self::poll) before the next.
+    pub fn handle(&mut self, clock: Clock, input: Input) {
+        self.core.clock = clock;
+        match input {
+            Input::Sip(sip::endpoint::Input::Received { flow, bytes }) => {
+                match self.door.owner(&self.core.directory, flow, &bytes) {
+                    Owner::Here => self.receive(flow, bytes),
+                    Owner::Shard(shard) => {
+                        self.core.stats.handovers += 1;
+                        self.core
+                            .out
+                            .push_back(Output::Handover { shard, flow, bytes });
+                    }
+                }
+            }
+            Input::Sip(other) => {
+                if let sip::endpoint::Input::StreamClosed(stream) = &other {
+                    self.core.directory.stream_closed(stream.0);
+                }
+                self.core.endpoint.handle(clock.now, other);
+            }
+            Input::HandedOver { flow, bytes } => self.receive(flow, bytes),
+            Input::Media(event) => self.on_media(event),
+            Input::Directory(change) => {
+                self.core.directory.apply(change.clone());
+                self.registrar.on_change(&mut self.core, &change);
+                self.outbound.on_change(&mut self.core, &change);
+            }
+            Input::Drain {
+                retry_after_seconds,
+            } => {
+                self.core.endpoint.drain(Some(retry_after_seconds));
+                // Carriers need not find out by themselves that nobody takes calls here.
+                self.outbound.stop(&mut self.core);
+            }
+            Input::HangUpAll => self.hang_up_all(),
+            Input::Timeout => self
+                .core
+                .endpoint
+                .handle(clock.now, sip::endpoint::Input::Timeout),
+        }
+        self.fire_wakes();
+        self.registrar.on_time(&mut self.core);
+        self.outbound.on_time(&mut self.core);
+        quarantine::on_time(&mut self.core);
+        self.pump();
+    }
+
+    /// The next thing to do outside; `None` when there is nothing more.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.core.out.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let own = self.core.wakes.peek().map(|wake| wake.0.at);
+        let timeouts = [
+            own,
+            self.core.endpoint.poll_timeout(),
+            self.registrar.poll_timeout(),
+            self.outbound.poll_timeout(),
+            self.core.quarantine.poll_timeout(),
+        ];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// What the shard holds and has done.
+    pub fn stats(&self) -> Stats {
+        let endpoint = self.core.endpoint.stats();
+        let released = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.stage == Stage::Released)
+            .count();
+        let counters = &self.core.stats;
+        let carriers = self.outbound.states();
+        Stats {
+            calls: self.calls.len() - released,
+            calls_released: released,
+            relays: self.core.relays.len(),
+            sessions: endpoint.sessions,
+            transactions: endpoint.transactions,
+            calls_started: counters.calls_started,
+            calls_answered: counters.calls_answered,
+            calls_refused: counters.calls_refused,
+            challenges: counters.challenges,
+            handovers: counters.handovers,
+            peers_registered: self.registrar.len(),
+            carriers_registered: carriers.registered,
+            carriers_failed: carriers.failed,
+            carriers_trying: carriers.trying,
+            farewells: self.outbound.farewells(),
+            registers_refused: counters.registers_refused,
+        }
+    }
+
+    /// The records this shard routes by.
+    pub fn directory(&self) -> &Directory {
+        &self.core.directory
+    }
+
+    fn receive(&mut self, flow: Flow, bytes: bytes::Bytes) {
+        let received = sip::endpoint::Input::Received { flow, bytes };
+        self.core.endpoint.handle(self.core.clock.now, received);
+    }
+
+    /// Drains the endpoint: what it wants sent, and what it tells.
+    fn pump(&mut self) {
+        while let Some(output) = self.core.endpoint.poll() {
+            match output {
+                sip::endpoint::Output::Transmit { flow, bytes, peer } => {
+                    self.core
+                        .out
+                        .push_back(Output::Transmit { flow, bytes, peer });
+                }
+                sip::endpoint::Output::Lookup(question) => {
+                    self.core.out.push_back(Output::Lookup(question))
+                }
+                sip::endpoint::Output::Event(event) => self.on_event(event),
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Invite {
+                session,
+                request,
+                flow,
+            } => self.on_invite(session, request, flow),
+            Event::Progress {
+                session,
+                response,
+                flow,
+            } => {
+                self.with_call(session, |core, call, _| {
+                    progress::on_progress(core, call, &response, flow)
+                });
+            }
+            Event::Answered {
+                session,
+                response,
+                flow,
+            } => {
+                self.with_call(session, |core, call, _| {
+                    progress::on_answered(core, call, &response, flow)
+                });
+            }
+            Event::Failed {
+                session,
+                status,
+                response,
+                cause,
+            } => {
+                self.with_call(session, |core, call, _| {
+                    progress::on_failed(core, call, status, response.as_ref(), cause);
+                });
+                self.core.disown(session);
+            }
+            Event::Cancelled { session, request } => {
+                self.with_call(session, |core, call, _| {
+                    hangup::on_cancelled(core, call, &request)
+                });
+                self.core.disown(session);
+            }
+            Event::Established { session, ack } => {
+                self.with_call(session, |core, call, _| {
+                    progress::on_established(core, call, &ack)
+                });
+            }
+            Event::Pracked { session, request } => {
+                self.with_call(session, |core, call, _| {
+                    progress::on_pracked(core, call, &request)
+                });
+            }
+            Event::Offer {
+                session,
+                method,
+                request,
+            } => {
+                self.with_call(session, |core, call, side| {
+                    offers::on_offer(core, call, side, method, &request)
+                });
+            }
+            Event::OfferWithdrawn { session, .. } => {
+                self.with_call(session, |core, call, side| {
+                    offers::on_offer_withdrawn(core, call, side)
+                });
+            }
+            Event::OfferResult {
+                session,
+                status,
+                response,
+                ..
+            } => {
+                self.with_call(session, |core, call, side| {
+                    offers::on_offer_result(core, call, side, status, response.as_ref());
+                });
+            }
+            Event::OfferAck { session, ack } => {
+                self.with_call(session, |core, call, side| {
+                    offers::on_offer_ack(core, call, side, &ack)
+                });
+            }
+            Event::Request {
+                id,
+                session: None,
+                request,
+                flow,
+            } if request.method() == Some(&Method::Register) => {
+                self.registrar
+                    .on_register(&mut self.core, id, &request, flow);
+            }
+            Event::Request {
+                id,
+                session,
+                request,
+                ..
+            } => self.on_request(id, session, &request),
+            Event::Response {
+                id,
+                status,
+                response,
+            } => {
+                let of_ours =
+                    self.outbound
+                        .on_response(&mut self.core, id, status, response.as_ref());
+                if !of_ours
+                    && !quarantine::on_response(&mut self.core, id, status, response.is_some())
+                {
+                    offers::on_response(&mut self.core, id, status, response.as_ref());
+                }
+            }
+            Event::Ended { session, cause } => {
+                self.with_call(session, |core, call, side| {
+                    hangup::on_ended(core, call, side, &cause)
+                });
+                self.core.disown(session);
+            }
+            Event::Misbehaved { flow, why } => {
+                self.core.out.push_back(Output::Misbehaved { flow, why })
+            }
+        }
+    }
+
+    fn on_invite(&mut self, session: SessionId, request: sip::message::Message, flow: Flow) {
+        self.core.next_slot = self.calls.vacant_key();
+        if let Some(call) = setup::on_invite(&mut self.core, session, request, flow) {
+            self.core.stats.calls_started += 1;
+            let key = call.key;
+            self.calls.insert(call);
+            self.retire(key);
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        id: ServerRequestId,
+        session: Option<SessionId>,
+        request: &sip::message::Message,
+    ) {
+        let Some(session) = session else {
+            // MESSAGE and NOTIFY are served within calls; outside of one nobody here takes them.
+            let refusal = ResponseDraft::new(501);
+            self.core.endpoint.respond(self.core.clock.now, id, refusal);
+            return;
+        };
+        if !self.with_call(session, |core, call, side| {
+            offers::on_request(core, call, side, id, request)
+        }) {
+            self.core
+                .endpoint
+                .respond(self.core.clock.now, id, ResponseDraft::new(481));
+        }
+    }
+
+    fn on_media(&mut self, event: MediaEvent) {
+        let relay = match &event {
+            MediaEvent::Opened { relay, .. }
+            | MediaEvent::OpenFailed { relay, .. }
+            | MediaEvent::Timeout { relay, .. }
+            | MediaEvent::Closed { relay, .. } => *relay,
+        };
+        let Some(key) = self.core.relays.get(&relay).copied() else {
+            // The call was dropped without waiting for this relay: nothing of it must stay open.
+            if matches!(event, MediaEvent::Opened { .. }) {
+                self.core.media(Command::Close { relay });
+            }
+            return;
+        };
+        let Some(call) = self.calls.get_mut(key.slot).filter(|call| call.key == key) else {
+            return;
+        };
+        let core = &mut self.core;
+        match event {
+            MediaEvent::Opened { a_port, b_port, .. } => {
+                let setup = call.stage == Stage::Preparing;
+                if let Some((side, body)) = call.media.opened(core, relay, a_port, b_port, setup) {
+                    if setup {
+                        setup::call_out(core, call, body);
+                    } else {
+                        offers::put_offer(core, call, side, body);
+                    }
+                }
+            }
+            MediaEvent::OpenFailed { why, .. } => {
+                let waiting = call.media.open_failed(relay);
+                core.disown_relay(relay);
+                match (call.stage, waiting) {
+                    (Stage::Preparing, _) => {
+                        let release =
+                            hangup::Release::by_switch(503, format!("No media relay: {why}"));
+                        hangup::release(core, call, release, hangup::Said::Nothing);
+                    }
+                    (_, Some(side)) => hangup::abandon_offer(core, call, side),
+                    _ => {}
+                }
+            }
+            MediaEvent::Timeout { silent, .. } => {
+                if call.media.is_dead(relay, silent) {
+                    hangup::on_media_timeout(core, call);
+                }
+            }
+            MediaEvent::Closed { stats, .. } => call.media.closed(core, relay, stats),
+        }
+        self.retire(key);
+    }
+
+    fn fire_wakes(&mut self) {
+        while let Some(Reverse(wake)) = self.core.wakes.peek().copied() {
+            if wake.at > self.core.clock.now {
+                break;
+            }
+            self.core.wakes.pop();
+            let Some(call) = self
+                .calls
+                .get_mut(wake.call.slot)
+                .filter(|call| call.key == wake.call)
+            else {
+                continue;
+            };
+            match wake.timer {
+                CallTimer::Ring => hangup::on_ring_timeout(&mut self.core, call),
+                CallTimer::MinimumDuration => minimum_duration::on_full(&mut self.core, call),
+                CallTimer::Statistics => {
+                    // The relay owes us numbers but the record must not wait for ever.
+                    self.finish(wake.call);
+                    continue;
+                }
+            }
+            self.retire(wake.call);
+        }
+    }
+
+    fn hang_up_all(&mut self) {
+        let keys: Vec<CallKey> = self.calls.iter().map(|(_, call)| call.key).collect();
+        for key in keys {
+            if let Some(call) = self.calls.get_mut(key.slot) {
+                let release = hangup::Release::by_switch(503, "Shutting down");
+                hangup::release(&mut self.core, call, release, hangup::Said::Nothing);
+            }
+            self.retire(key);
+        }
+    }
+
+    /// Runs `f` on the call of a session. False when there is none any more.
+    fn with_call(
+        &mut self,
+        session: SessionId,
+        f: impl FnOnce(&mut Core, &mut Call, Side),
+    ) -> bool {
+        let Some((key, side)) = self.core.sessions.get(&session).copied() else {
+            return false;
+        };
+        let Some(call) = self.calls.get_mut(key.slot).filter(|call| call.key == key) else {
+            return false;
+        };
+        f(&mut self.core, call, side);
+        self.retire(key);
+        true
+    }
+
+    /// Writes the record of a call that is over and has its statistics.
+    fn retire(&mut self, key: CallKey) {
+        let done = self.calls.get(key.slot).is_some_and(|call| {
+            call.key == key && call.stage == Stage::Released && call.media.is_closed()
+        });
+        if done {
+            self.finish(key);
+        }
+    }
+
+    fn finish(&mut self, key: CallKey) {
+        let Some(call) = self.calls.try_remove(key.slot) else {
+            return;
+        };
+        for relay in call.media.relays() {
+            self.core.relays.remove(&relay);
+        }
+        for session in [call.a.session, call.b.session].into_iter().flatten() {
+            self.core.disown(session);
+        }
+        self.core.record(call::hangup::cdr(call));
+    }
+}
+
+impl Core {
+    /// Key of the call that is about to begin.
+    pub(crate) fn next_key(&mut self) -> CallKey {
+        self.serial += 1;
+        CallKey {
+            slot: self.next_slot,
+            serial: self.serial,
+        }
+    }
+
+    /// A call identifier: unique in this shard, among shards, and across restarts.
+    pub(crate) fn call_id(&mut self) -> String {
+        format!(
+            "{:012x}-{:02x}-{:016x}",
+            self.clock.unix_ms,
+            self.config.sip.owner,
+            self.random.next_u64() ^ self.instance
+        )
+    }
+
+    pub(crate) fn own(&mut self, session: SessionId, call: CallKey, side: Side) {
+        self.sessions.insert(session, (call, side));
+    }
+
+    pub(crate) fn disown(&mut self, session: SessionId) {
+        self.sessions.remove(&session);
+    }
+
+    /// Name of a new relay of the call that is being worked on.
+    pub(crate) fn next_relay(&mut self, call: CallKey) -> RelayId {
+        self.relay_serial += 1;
+        let relay = RelayId(u64::from(self.config.sip.owner) << 48 | self.relay_serial);
+        self.relays.insert(relay, call);
+        relay
+    }
+
+    pub(crate) fn disown_relay(&mut self, relay: RelayId) {
+        self.relays.remove(&relay);
+    }
+
+    pub(crate) fn media(&mut self, command: Command) {
+        self.out.push_back(Output::Media(command));
+    }
+
+    pub(crate) fn wake(&mut self, wake: CallWake) {
+        self.wakes.push(Reverse(wake));
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.out.push_back(output);
+    }
+
+    pub(crate) fn record(&mut self, mut cdr: Cdr) {
+        cdr.clip();
+        self.out.push_back(Output::Cdr(Box::new(cdr)));
+    }
+
+    pub(crate) fn await_response(&mut self, asked: RequestId, waiting: ServerRequestId) {
+        if self.awaited.len() >= MAX_AWAITED_REQUESTS {
+            self.endpoint
+                .respond(self.clock.now, waiting, ResponseDraft::new(500));
+        } else {
+            self.awaited.insert(asked, waiting);
+        }
+    }
+
+    pub(crate) fn awaited(&mut self, asked: RequestId) -> Option<ServerRequestId> {
+        self.awaited.remove(&asked)
+    }
+
+    pub(crate) fn transport(&self, flow: Flow) -> Option<Transport> {
+        self.config
+            .sip
+            .interfaces
+            .get(usize::from(flow.interface))
+            .map(|interface| interface.transport)
+    }
+}

@@ -1,0 +1,59 @@
+"""`limits-max-active-calls-*`: N calls pass, the next one does not, and a hang-up makes room."""
+
+import pytest
+
+from lib import sdp
+
+
+def answered(two):
+    return two.established(sdp.audio("127.0.0.1", 4000), sdp.audio("127.0.0.1", 5000))
+
+
+def hang_up(two, pair):
+    call, leg = pair
+    bye = call.request("BYE")
+    leg.expect_bye()
+    assert two.alice.response_to(bye).status == 200
+
+
+@pytest.mark.parametrize("side, field", [("a", "orig"), ("a", "total"), ("b", "term"), ("b", "total")])
+def test_one_call_too_many_is_refused(carriers, side, field):
+    two = carriers(**{side: {f"limits_max_active_calls_{field}": 2}})
+    up = [answered(two), answered(two)]
+    refused = two.call()
+    response = refused.expect(503)
+    if side == "a":
+        assert response.get("Retry-After") is None, "it would keep the peer from calling at all"
+    two.bob.no_call(0.3)
+    hang_up(two, up.pop())
+    up.append(answered(two))
+    for pair in up:
+        hang_up(two, pair)
+
+
+def test_zero_sets_no_limit(carriers):
+    two = carriers(a={"limits_max_active_calls_orig": "0"}, b={"limits_max_active_calls_term": 0})
+    up = [answered(two) for _ in range(4)]
+    for pair in up:
+        hang_up(two, pair)
+
+
+def test_a_lowered_limit_drops_nobody(carriers):
+    two = carriers()
+    up = [answered(two), answered(two)]
+    two.tenant.change("a", limits_max_active_calls_orig=1)
+    two.call().expect(503)
+    for pair in up:
+        hang_up(two, pair)
+
+
+def test_a_reinvite_does_not_count(carriers):
+    two = carriers(a={"limits_max_active_calls_orig": 1})
+    call, leg = answered(two)
+    call.reinvite(sdp.audio("127.0.0.1", 4000, version=2, direction="sendonly"))
+    again = leg.expect("INVITE")
+    leg.reply(again, 200, sdp.audio("127.0.0.1", 5000, version=2, direction="recvonly"))
+    call.expect(200)
+    call.ack()
+    leg.expect("ACK")
+    hang_up(two, (call, leg))

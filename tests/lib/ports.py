@@ -1,0 +1,50 @@
+"""Free ports of this machine, each handed out once per test run."""
+
+import random
+import socket
+
+# Below Linux' ephemeral range (32768 and up), so that no client socket takes a port between our look and its use.
+# Single ports and ranges have a region each: a few scattered single ports would leave no room for a long range.
+FIRST, LAST = 10_000, 13_998
+RANGES_FIRST, RANGES_LAST = 14_000, 32_000
+_taken = set()
+
+
+def _bindable(host, port):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(family, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                return False
+    return True
+
+
+def free_port(host="127.0.0.1"):
+    """A port that is free on `host` for UDP and TCP."""
+    for _ in range(1000):
+        port = random.randrange(FIRST, LAST, 2)
+        if port not in _taken and _bindable(host, port):
+            _taken.update((port, port + 1))
+            return port
+    raise RuntimeError(f"no free port on {host}")
+
+
+def free_range(size, host="127.0.0.1"):
+    """`size` neighbouring ports starting at an even one; of a long range only every eighth is probed."""
+    step = 8 if size > 64 else 1
+    for _ in range(1000):
+        first = random.randrange(RANGES_FIRST, RANGES_LAST - size, 2)
+        wanted = range(first, first + size)
+        if _taken.isdisjoint(wanted) and all(_bindable(host, port) for port in wanted[::step]):
+            _taken.update(wanted)
+            return first, first + size - 1
+    raise RuntimeError(f"no {size} free ports on {host}")
+
+
+def give_back(first, last):
+    """Returns a range whose user has ended."""
+    _taken.difference_update(range(first, last + 1))
