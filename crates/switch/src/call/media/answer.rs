@@ -1,0 +1,58 @@
+//! Answers, and offers where an answer was expected.
+
+use super::body::parse;
+use super::{Body, CallMedia, Path, policy};
+use crate::switch::Core;
+use ::media::relay::Side;
+
+impl CallMedia {
+    /// A description that answers an offer, or makes one where none was made: passed on in our own words.
+    pub(crate) fn forward(
+        &mut self,
+        core: &mut Core,
+        side: Side,
+        body: &Body,
+    ) -> Result<Body, String> {
+        let Some(bytes) = body.sdp() else {
+            return Ok(body.clone());
+        };
+        let session = parse(bytes)?;
+        let offered = self.offered.take_if(|offered| offered.side != side);
+        let Some(offered) = offered else {
+            // An offer in a response cannot wait for ports: lines that have none are refused (port 0).
+            self.settle_path(side, &session);
+            self.offered = Some(self.offered_by(core, side, session)?);
+            self.accept_offer(core, side);
+            return Ok(self.offer_for_other(side));
+        };
+        let said = self.slots.by_slot(side, session, false);
+        let (from, to) = (self.face(side).policy, self.face(side.other()).policy);
+        let given = policy::narrow_answer(said.clone(), from, to, &offered.said);
+        let relayed = self.path == Path::Relay;
+        let keyed = match relayed {
+            true => self.secure.take_answer(side, from, &said),
+            false => Ok(()),
+        };
+        // Several answers may follow one offer, of several ends that rang (RFC 3261 §13.2.1).
+        let offered = self.offered.insert(offered).said.clone();
+        let mut given = given?;
+        keyed?;
+        if relayed {
+            self.secure
+                .write_answer(&mut core.keys, side.other(), &offered, &mut given);
+        }
+        self.accept_offer(core, side.other());
+        self.slots.agree();
+        self.lines
+            .iter_mut()
+            .flatten()
+            .for_each(|line| line.traffic_before = None);
+        if self.path == Path::Relay {
+            self.protect(core, side, false);
+            self.describe(core, side, &said, Some(&offered));
+            self.recode(core, side, &said, &given);
+            self.plan_noise(core, side, &said, &offered, &given);
+        }
+        Ok(self.rewritten(side, given, false))
+    }
+}

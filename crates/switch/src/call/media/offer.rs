@@ -1,0 +1,164 @@
+//! Offers: from the one side's words to what the other side is offered.
+
+use super::body::parse;
+use super::{Body, CallMedia, MAX_LINES, OfferOutcome, Offered, Path, policy};
+use crate::switch::Core;
+use ::media::relay::{Command, Side, Traffic};
+use ::media::sdp::Session;
+use ::media::sdp::anchor::{LocalMedia, anchored, passthrough};
+use model::EncryptedAudio;
+
+impl CallMedia {
+    /// The offer of the first INVITE, which counts at once; or, without one, a relay for the audio that
+    /// the called side is going to offer: its answer cannot wait for ports then.
+    pub(crate) fn begin(&mut self, core: &mut Core, body: &Body) -> OfferOutcome {
+        if body.sdp().is_none() && self.path == Path::Relay {
+            self.lines.push(None);
+            self.open_line(core, 0, Traffic::Rtp);
+            self.waiting = Some(Side::A);
+            return OfferOutcome::Waiting;
+        }
+        self.offer(core, Side::A, body)
+    }
+
+    /// An offer while the call is being set up. What it says counts at once.
+    fn offer(&mut self, core: &mut Core, side: Side, body: &Body) -> OfferOutcome {
+        let outcome = self.reoffer(core, side, body);
+        if matches!(outcome, OfferOutcome::Ready(_)) {
+            self.accept_offer(core, side);
+        }
+        outcome
+    }
+
+    /// An offer within the call. What it says of its sender counts when it is answered.
+    pub(crate) fn reoffer(&mut self, core: &mut Core, side: Side, body: &Body) -> OfferOutcome {
+        let Some(bytes) = body.sdp() else {
+            // The next description makes the offer.
+            self.offered = None;
+            return OfferOutcome::Ready(body.clone());
+        };
+        let session = match parse(bytes) {
+            Ok(session) => session,
+            Err(why) => return OfferOutcome::Unusable(488, why),
+        };
+        self.settle_path(side, &session);
+        let offered = match self.offered_by(core, side, session) {
+            Ok(offered) => offered,
+            Err(why) => return OfferOutcome::Unusable(488, why),
+        };
+        let opening = self.path == Path::Relay && self.open_lines(core, &offered.said);
+        self.offered = Some(offered);
+        if opening {
+            self.waiting = Some(side);
+            return OfferOutcome::Waiting;
+        }
+        OfferOutcome::Ready(self.offer_for_other(side))
+    }
+
+    /// Drops an offer that was refused: everything is as it was before.
+    pub(crate) fn forget_offer(&mut self, core: &mut Core) {
+        self.offered = None;
+        self.waiting = None;
+        self.slots.disagree();
+        for line in self.lines.iter_mut().flatten() {
+            if let Some(traffic) = line.traffic_before.take() {
+                line.traffic = traffic;
+                core.media(Command::Traffic {
+                    relay: line.relay,
+                    traffic,
+                });
+            }
+        }
+    }
+
+    /// An offer of `side` by slot, and what becomes of it for the other side.
+    pub(super) fn offered_by(
+        &mut self,
+        core: &mut Core,
+        side: Side,
+        session: Session,
+    ) -> Result<Offered, String> {
+        let said = self.slots.by_slot(side, session, true);
+        if self.slots.len() > MAX_LINES {
+            self.slots.disagree();
+            return Err("Too many media lines".to_owned());
+        }
+        match self.given_for(core, side, &said) {
+            Ok(given) => Ok(Offered { side, said, given }),
+            Err(why) => {
+                self.slots.disagree();
+                Err(why)
+            }
+        }
+    }
+
+    /// What becomes of an offer of `side` for the other side.
+    fn given_for(
+        &mut self,
+        core: &mut Core,
+        side: Side,
+        said: &Session,
+    ) -> Result<Session, String> {
+        let (from, to) = (self.face(side).policy, self.face(side.other()).policy);
+        let relayed = self.path == Path::Relay;
+        if !relayed {
+            // Keys pass from end to end here: what either record demands, the offer has or nobody will.
+            for policy in [from, to] {
+                if policy.encryption == EncryptedAudio::Yes {
+                    self.secure.take_offer(side, policy, said)?;
+                }
+            }
+            return policy::narrow_offer(said.clone(), from, to, relayed);
+        }
+        self.secure.take_offer(side, from, said)?;
+        let mut given = policy::narrow_offer(said.clone(), from, to, relayed)?;
+        self.secure
+            .write_offer(&mut core.keys, side.other(), to, &mut given);
+        Ok(given)
+    }
+
+    /// Lets what the offer on the table says of its sender count.
+    pub(super) fn accept_offer(&mut self, core: &mut Core, side: Side) {
+        if self.path != Path::Relay {
+            return;
+        }
+        if let Some(offered) = self.offered.take() {
+            if offered.side == side {
+                self.protect(core, side, true);
+                self.describe(core, side, &offered.said, None);
+            }
+            self.offered = Some(offered);
+        }
+    }
+
+    pub(super) fn offer_for_other(&mut self, side: Side) -> Body {
+        match &self.offered {
+            Some(offered) => self.rewritten(side, offered.given.clone(), true),
+            None => Body::default(),
+        }
+    }
+
+    /// A description of `side`, by slot and narrowed to what suits both, as the other side gets it.
+    pub(super) fn rewritten(&mut self, side: Side, session: Session, offers: bool) -> Body {
+        let (session, order) = self.slots.for_side(side.other(), session, offers);
+        let (face, towards_b) = match side {
+            Side::A => (&mut self.b, true),
+            Side::B => (&mut self.a, false),
+        };
+        if self.path != Path::Relay {
+            return Body::of_sdp(passthrough(&session, &mut face.origin));
+        }
+        let local: Vec<Option<LocalMedia>> = order
+            .iter()
+            .map(|slot| {
+                let line = self.lines.get(*slot)?.as_ref()?;
+                let rtp_port = if towards_b { line.b_port } else { line.a_port };
+                (rtp_port != 0).then_some(LocalMedia {
+                    address: face.advertise,
+                    rtp_port,
+                })
+            })
+            .collect();
+        Body::of_sdp(anchored(&session, &local, &mut face.origin))
+    }
+}

@@ -1,0 +1,70 @@
+//! What a side is sent while the other says nothing.
+
+use super::lines::Line;
+use super::{CallMedia, policy};
+use crate::switch::Core;
+use ::media::relay::{Command, Side};
+use ::media::sdp::Session;
+
+impl CallMedia {
+    /// The call is answered: from now on pauses are filled.
+    pub(crate) fn confirm(&mut self, core: &mut Core) {
+        self.confirmed = true;
+        for line in self.lines.iter().flatten() {
+            line.fill_pauses(core);
+        }
+    }
+
+    /// The caller has gone; the called side hears silence.
+    pub(crate) fn silence_called_side(&mut self, core: &mut Core) {
+        for line in self.lines.iter().flatten() {
+            line.send_nothing_to_caller(core);
+            core.media(Command::ComfortNoise {
+                relay: line.relay,
+                side: Side::B,
+                noise: line.silence,
+            });
+        }
+    }
+
+    /// What each side is sent in pauses, by what it accepted and whether it listens.
+    pub(super) fn plan_noise(
+        &mut self,
+        core: &mut Core,
+        answerer: Side,
+        said: &Session,
+        offered: &Session,
+        given: &Session,
+    ) {
+        let policies = [self.a.policy, self.b.policy];
+        for (slot, line) in self.lines.iter_mut().enumerate() {
+            let Some(line) = line else { continue };
+            // What a side accepted, and the description in which it says whether it listens.
+            let answering = (answerer, said, said);
+            let offering = (answerer.other(), given, offered);
+            for (side, accepted, own) in [answering, offering] {
+                let index = if side == Side::A { 0 } else { 1 };
+                let listens = own.effective_direction(slot).receives();
+                let noise = accepted.media.get(slot).and_then(policy::noise_for);
+                let noise = noise.filter(|_| listens);
+                line.noise[index] = noise.filter(|_| policies[index].comfort_noise);
+                if side == Side::B {
+                    line.silence = noise;
+                }
+            }
+            if self.confirmed && policies.iter().any(|policy| policy.comfort_noise) {
+                line.fill_pauses(core);
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Tells the relay what to send in pauses.
+    fn fill_pauses(&self, core: &mut Core) {
+        for (side, noise) in [Side::A, Side::B].into_iter().zip(self.noise) {
+            let relay = self.relay;
+            core.media(Command::ComfortNoise { relay, side, noise });
+        }
+    }
+}
