@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the scenario tests and the benchmark talk to: SIPp, sipsak, Kamailio, rtpengine, pytest.
+# Installs what the scenario tests and the benchmark talk to: SIPp, sipsak, Kamailio, rtpengine, baresip, pytest from
+# Debian; Asterisk from a newer Debian in a folder of its own; pjsua2 from PyPI in a folder of its own.
 #
 #   scripts/install-test-peers.sh            everything
 #   scripts/install-test-peers.sh --check    installs nothing; exit 0 when all is there
+#   scripts/install-test-peers.sh --versions prints what is there, for docs/interoperation.md
 #
-# Debian and its children. Safe to run again: it says nothing and does nothing when all is present.
+# Debian and its children. Safe to run again: it says nothing and does nothing when all is present. Without Asterisk or
+# pjsua2 it still ends well, for a mirror may not have them: their tests are skipped then, with the reason.
 # Kamailio and rtpengine are wanted as programs, not as services of this machine, so the services that
 # their packages bring are kept from starting during the installation and disabled after it.
 set -euo pipefail
@@ -15,11 +18,20 @@ peers=(
     sipsak:/usr/bin/sipsak
     kamailio:/usr/sbin/kamailio
     rtpengine-daemon:/usr/bin/rtpengine
+    baresip-core:/usr/bin/baresip
+    debootstrap:/usr/sbin/debootstrap
+    openssl:/usr/bin/openssl
+    python3-pip:/usr/lib/python3/dist-packages/pip/__init__.py
     python3-pytest:/usr/lib/python3/dist-packages/pytest/__init__.py
     gcc:/usr/bin/gcc
     libc6-dev:/usr/include/stdio.h
 )
 services=(kamailio rtpengine-daemon rtpengine-recording-daemon)
+cd "$(dirname "$0")/.."
+# What is not a package of this Debian lies here, outside the checkout and for all of this user's checkouts.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/strowger-test-peers
+pjsua2_wanted=tests/interop/pjsua2-requirements.txt
+pjsua2=$cache/pjsua2
 
 say() { printf 'install-test-peers: %s\n' "$*"; }
 
@@ -28,15 +40,53 @@ installed() {
     [[ -e $proof ]] || dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed
 }
 
+have_pjsua2() { cmp --silent "$pjsua2_wanted" "$pjsua2/installed.txt"; }
+
+if [[ ${1:-} == --versions ]]; then
+    for peer in "${peers[@]}"; do
+        dpkg-query -W -f '${Package} ${Version}\n' "${peer%%:*}" 2>/dev/null || true
+    done
+    if newer=$(scripts/newer-debian.sh --check asterisk); then
+        dpkg-query --admindir="$newer/var/lib/dpkg" -W -f '${Package} ${Version} (newer Debian)\n' \
+            asterisk kamailio rtpengine-daemon 2>/dev/null || true
+    fi
+    have_pjsua2 && sed -n 's/^\(pjsua2-python\)==\([^ ]*\).*/\1 \2 (PyPI)/p' "$pjsua2/installed.txt"
+    exit 0
+fi
+
 missing=()
 for peer in "${peers[@]}"; do
     installed "$peer" || missing+=("${peer%%:*}")
 done
-[[ ${#missing[@]} -eq 0 ]] && exit 0
-
 if [[ ${1:-} == --check ]]; then
+    scripts/newer-debian.sh --check asterisk >/dev/null || missing+=("asterisk (newer Debian)")
+    have_pjsua2 || missing+=("pjsua2 (PyPI)")
+    [[ ${#missing[@]} -eq 0 ]] && exit 0
     say "missing: ${missing[*]}"
     exit 1
+fi
+
+# What comes from elsewhere than this Debian. Each ends well or leaves a sentence in $cache/NAME.reason.
+install_from_elsewhere() {
+    # Loudly, but not fatally: the script has said why.
+    scripts/newer-debian.sh asterisk >/dev/null || say "Asterisk is not to be had; its tests will be skipped" >&2
+    have_pjsua2 && return
+    mkdir -p "$cache"
+    rm -rf "$pjsua2" "$pjsua2.part"
+    say "installing pjsua2 in $pjsua2"
+    if timeout 300 /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+        --no-deps --only-binary :all: --require-hashes --target "$pjsua2.part" -r "$pjsua2_wanted" 2>"$cache/pip.log"; then
+        cp "$pjsua2_wanted" "$pjsua2.part/installed.txt"
+        mv "$pjsua2.part" "$pjsua2"
+        rm -f "$pjsua2.reason"
+    else
+        printf 'pip has no pjsua2 for this Python: %s\n' "$(tail -1 "$cache/pip.log")" >"$pjsua2.reason"
+        say "$(<"$pjsua2.reason"); its tests will be skipped" >&2
+    fi
+}
+if [[ ${#missing[@]} -eq 0 ]]; then
+    install_from_elsewhere
+    exit 0
 fi
 command -v apt-get >/dev/null || {
     say "this script knows Debian's apt-get only; please install by hand: ${missing[*]}" >&2
@@ -62,9 +112,14 @@ if [[ ! -e $policy ]]; then
 fi
 
 say "installing ${missing[*]}"
-apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
-apt update
-apt install --yes --no-install-recommends "${missing[@]}" >/dev/null
+# A mirror that stumbles is asked again; one that hangs does not hang the tests.
+apt() {
+    timeout 900 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 \
+        -o Acquire::Retries=3 -o Acquire::http::Timeout=30 "$@"
+}
+apt update || apt update
+apt install --yes --no-install-recommends "${missing[@]}" >/dev/null ||
+    apt install --yes --no-install-recommends "${missing[@]}" >/dev/null
 
 for service in "${services[@]}"; do
     if command -v systemctl >/dev/null && [[ -d /run/systemd/system ]]; then
@@ -77,4 +132,5 @@ for service in "${services[@]}"; do
         "${as_root[@]}" update-rc.d "$service" disable >/dev/null 2>&1 || true
     fi
 done
+install_from_elsewhere
 say "done"
