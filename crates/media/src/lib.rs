@@ -11,10 +11,12 @@
 //! | [`srtp`] | sealing and opening of packets (RFC 3711), keys of descriptions (RFC 4568) |
 //! | [`rtp`], [`rtcp`] | packet headers and reports (RFC 3550) |
 //! | [`dtmf`] | telephone events (RFC 4733) |
+//! | [`recorder`] | one stereo stream of the packets of both sides |
 //! | [`g711`], [`tone`] | what an end point of our own needs to speak and to recognise a tone |
 
 pub mod dtmf;
 pub mod g711;
+pub mod recorder;
 pub mod relay;
 pub mod rtcp;
 pub mod rtp;

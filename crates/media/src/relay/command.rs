@@ -32,7 +32,7 @@ impl Side {
         }
     }
 
-    pub(super) fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         match self {
             Self::A => 0,
             Self::B => 1,

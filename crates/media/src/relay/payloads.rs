@@ -1,15 +1,17 @@
 //! What the payload types of one sender mean, as far as measuring needs it.
 
+use crate::recorder::{Coding, Meaning};
 use crate::rtp;
 use crate::sdp::MediaLine;
 
 /// Clock when nothing better is known: that of every telephony codec.
 const DEFAULT_CLOCK_RATE_HZ: u32 = 8_000;
 
-/// Clock rates by payload type, and which types are key presses.
+/// Clock rates and codings by payload type, and which types are key presses.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Payloads {
     clock_rate_hz: [u32; 128],
+    codings: [Coding; 128],
     /// One bit per payload type.
     telephone_events: u128,
 }
@@ -29,10 +31,14 @@ impl Default for Payloads {
     fn default() -> Self {
         let mut payloads = Self {
             clock_rate_hz: [DEFAULT_CLOCK_RATE_HZ; 128],
+            codings: [Coding::Other; 128],
             telephone_events: 0,
         };
-        for (payload_type, rate) in (0..128_u8).zip(&mut payloads.clock_rate_hz) {
-            *rate = rtp::static_clock_rate(payload_type).unwrap_or(DEFAULT_CLOCK_RATE_HZ);
+        for payload_type in 0..128_u8 {
+            let at = usize::from(payload_type);
+            payloads.clock_rate_hz[at] =
+                rtp::static_clock_rate(payload_type).unwrap_or(DEFAULT_CLOCK_RATE_HZ);
+            payloads.codings[at] = Coding::implied(payload_type);
         }
         payloads
     }
@@ -46,6 +52,7 @@ impl Payloads {
             let at = usize::from(codec.payload_type & 0x7f);
             // RFC 3551 §4.5.2: a clock rate is never zero, and dividing by it is our business.
             payloads.clock_rate_hz[at] = codec.clock_rate_hz.max(1);
+            payloads.codings[at] = Coding::of(&codec);
             if codec.is_telephone_event() {
                 payloads.telephone_events |= 1 << at;
             }
@@ -56,6 +63,14 @@ impl Payloads {
     /// Ticks per second of the timestamps of a payload type.
     pub fn clock_rate_hz(&self, payload_type: u8) -> u32 {
         self.clock_rate_hz[usize::from(payload_type & 0x7f)]
+    }
+
+    /// What a recorder has to know of a payload type.
+    pub fn meaning(&self, payload_type: u8) -> Meaning {
+        Meaning {
+            coding: self.codings[usize::from(payload_type & 0x7f)],
+            clock_rate_hz: self.clock_rate_hz(payload_type),
+        }
     }
 
     /// Whether packets of this type are key presses (RFC 4733).
