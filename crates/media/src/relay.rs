@@ -49,8 +49,8 @@ mod stream;
 mod table;
 
 pub use command::{
-    Command, CommandError, Event, Opening, RelayId, Side, SideKeys, Silent, SocketKey, Sockets,
-    Traffic,
+    Command, CommandError, Event, Heard, Opening, RelayId, Side, SideKeys, Silent, SocketKey,
+    Sockets, Traffic,
 };
 pub use datagram::Datagram;
 pub use outbound::{COMFORT_NOISE_AFTER, FRAME, Noise};

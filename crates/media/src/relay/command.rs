@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::outbound::Noise;
 use super::{Payloads, RelayStats};
 use crate::g711::Law;
+use crate::recorder::{Meaning, RecordingId};
 use crate::sdp::{MediaLine, Security, Transport};
 use crate::srtp::MasterKey;
 
@@ -178,6 +179,13 @@ pub enum Command {
         /// Its payload types: those of the description it was *given*.
         payloads: Box<Payloads>,
     },
+    /// Whether packets that arrive are handed to a recorder as well: see [`super::RelayTable::handle_packet_heard`].
+    Record {
+        /// Which relay.
+        relay: RelayId,
+        /// The recording they belong to; `None` ends it.
+        recording: Option<RecordingId>,
+    },
     /// The call is over; answered by [`Event::Closed`].
     Close {
         /// Which relay.
@@ -219,6 +227,19 @@ pub enum Event {
         /// What passed through it.
         stats: Box<RelayStats>,
     },
+}
+
+/// A packet of a recorded relay as its sender made it: opened, and not recoded yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard<'a> {
+    /// The recording it belongs to.
+    pub recording: RecordingId,
+    /// Who sent it.
+    pub from: Side,
+    /// What its payload type means.
+    pub meaning: Meaning,
+    /// Header and payload.
+    pub packet: &'a [u8],
 }
 
 /// What a media thread calls one of its sockets: an index into dense tables, below the number of

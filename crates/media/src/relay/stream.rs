@@ -8,6 +8,7 @@ use super::outbound::Outbound;
 use super::reception::{Arrival, Reception, ticks_to_us};
 use super::table::DropReason;
 use super::{Datagram, Payloads, ReportStats, SideKeys, StreamStats, Traffic};
+use crate::recorder::Meaning;
 use crate::srtp::{Context, SrtpError};
 use crate::{dtmf, rtcp, rtp};
 
@@ -223,6 +224,12 @@ impl Stream {
             self.measure(age.as_micros() as u64, &header, packet, traffic);
         }
         Ok(())
+    }
+
+    /// What the payload of an RTP packet of this side means.
+    pub(super) fn meaning(&self, packet: &[u8]) -> Meaning {
+        self.payloads
+            .meaning(packet.get(1).copied().unwrap_or_default())
     }
 
     /// Judges and counts a report about a stream of the given clock rate.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use super::outbound::NOISE_PACKET_BYTES;
 use super::stream::Stream;
 use super::{
-    Command, CommandError, Datagram, Event, Opening, RelayId, RelayStats, Side, Silent, SocketKey,
-    Sockets, Traffic,
+    Command, CommandError, Datagram, Event, Heard, Opening, RelayId, RelayStats, Side, Silent,
+    SocketKey, Sockets, Traffic,
 };
+use crate::recorder::RecordingId;
 use crate::srtp::{OVERHEAD_BYTES_MAX, SrtpError};
 use crate::{rtcp::RtcpError, rtp::RtpError};
 
@@ -88,6 +89,7 @@ struct Relay {
     local: [IpAddr; 2],
     sockets: Sockets,
     streams: [Stream; 2],
+    recording: Option<RecordingId>,
 }
 
 impl RelayTable {
@@ -151,6 +153,7 @@ impl RelayTable {
             local: [opening.a, opening.b],
             sockets: opening.sockets,
             streams: [Stream::new(), Stream::new()],
+            recording: None,
         });
         Ok(())
     }
@@ -220,6 +223,7 @@ impl RelayTable {
             } => {
                 self.relay_mut(relay)?.streams[side.index()].set_payloads(payloads);
             }
+            Command::Record { relay, recording } => self.relay_mut(relay)?.recording = recording,
             Command::Close { relay } => {
                 let stats = Box::new(self.close(relay)?);
                 return Ok(Some(Event::Closed { relay, stats }));
@@ -236,6 +240,19 @@ impl RelayTable {
         source: SocketAddr,
         datagram: &mut Datagram<'_>,
     ) -> Verdict {
+        self.handle_packet_heard(now, key, source, datagram, &mut |_| {})
+    }
+
+    /// As [`RelayTable::handle_packet`]. What was accepted on a relay that is recorded goes to `hear` before anything is
+    /// done to it, also where the other side is not to get it.
+    pub fn handle_packet_heard(
+        &mut self,
+        now: Instant,
+        key: SocketKey,
+        source: SocketAddr,
+        datagram: &mut Datagram<'_>,
+        hear: &mut impl FnMut(Heard<'_>),
+    ) -> Verdict {
         let place = self.sockets.get(key.0 as usize).copied().flatten();
         let Some(Place {
             slot,
@@ -248,7 +265,7 @@ impl RelayTable {
         let Some(relay) = &mut self.relays[slot as usize] else {
             return Verdict::Drop(DropReason::NoRelay);
         };
-        match relay.pass(now, side, carries, source, datagram) {
+        match relay.pass(now, side, carries, source, datagram, hear) {
             Ok((out, to)) => Verdict::Forward { out, to },
             Err(why) => Verdict::Drop(why),
         }
@@ -339,6 +356,7 @@ impl Relay {
         carries: Carries,
         source: SocketAddr,
         datagram: &mut Datagram<'_>,
+        hear: &mut impl FnMut(Heard<'_>),
     ) -> Result<(SocketKey, SocketAddr), DropReason> {
         let [a, b] = &mut self.streams;
         let (from, towards) = match side {
@@ -352,6 +370,14 @@ impl Relay {
                     from.open(datagram)?;
                 }
                 from.receive(now, self.opened_at, source, datagram.bytes(), self.traffic)?;
+                if let Some(recording) = self.recording.filter(|_| opened) {
+                    hear(Heard {
+                        recording,
+                        from: side,
+                        meaning: from.meaning(datagram.bytes()),
+                        packet: datagram.bytes(),
+                    });
+                }
                 let to = towards.rtp.destination().ok_or(DropReason::NoDestination)?;
                 if opened {
                     towards.outbound.rewrite(now, datagram);

@@ -1,5 +1,7 @@
 //! The table as a media thread uses it: one relay between two far ends, on simulated time.
 
+mod recorded;
+
 use super::*;
 use crate::relay::{Payloads, SideKeys, StreamStats};
 use crate::rtp::Header;
