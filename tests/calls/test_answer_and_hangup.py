@@ -59,6 +59,7 @@ def test_counters_of_the_connections_follow_the_call(carriers):
     assert two.tenant.read("a")["active-calls-orig-current"] == 1
     assert two.tenant.read("b")["active-calls-term-current"] == 1
     assert two.tenant.read("a")["active-calls-orig-since-startup"] == before + 1
+    assert two.tenant.read("b")["active-calls-term-since-startup"] == before + 1
     bye = call.request("BYE")
     leg.expect_bye()
     two.alice.response_to(bye)

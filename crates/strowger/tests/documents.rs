@@ -10,6 +10,7 @@ const DOCUMENTS: &[&str] = &[
     "SECURITY.md",
     "CHANGELOG.md",
     "docs/api.md",
+    "docs/connections.md",
     "docs/getting-started.md",
     "docs/operations.md",
     "docs/routing.md",

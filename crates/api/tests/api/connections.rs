@@ -21,6 +21,7 @@ async fn a_connection_from_birth_to_end() {
     body["connection-is-carrier-trunk"] = json!(true);
     body["connection-sip-get-new-dialog-destination-from"] = json!("yes");
     body["time-zone"] = json!("Asia/Calcutta");
+    body["call-routing"] = json!({"any": "thing"});
     body["colour"] = json!("red");
     let got = world.post(&world.root, "/connections", body.clone()).await;
     assert_eq!(got.header("x-ignored-fields"), "colour");

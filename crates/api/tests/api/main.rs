@@ -1,6 +1,7 @@
 //! The API through its real router, on a store in memory.
 
 mod api_keys;
+mod connection_documents;
 mod connections;
 mod dial_policies;
 mod dial_rules;

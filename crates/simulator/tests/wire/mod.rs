@@ -13,6 +13,7 @@ use sip::message::{Message, Name};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use switch::directory::SYSTEM;
 use switch::{DirectoryChange, DomainPart};
 
 pub const PBX: &str = "198.51.100.1:5060";
@@ -65,17 +66,19 @@ impl Wire {
             ..DialRule::default()
         };
         tenant(&mut domain, &mut rule);
+        // A connection that was moved to `*` belongs to the system.
+        let (shared, own): (Vec<_>, Vec<_>) = [pbx, carrier]
+            .into_iter()
+            .partition(|connection| connection.domain == SYSTEM);
         let plan = DialPlan::new("d1", "d1", "");
-        let (part, problems) = DomainPart::build(
-            "d1",
-            Some(domain),
-            vec![pbx, carrier],
-            vec![plan],
-            vec![rule],
-            |_| Arc::default(),
-        );
-        assert!(problems.is_empty(), "{problems:?}");
-        world.change(&DirectoryChange::Swap(Arc::new(part)));
+        let of_d1 = ("d1", Some(domain), own, vec![plan], vec![rule]);
+        let of_system = (SYSTEM, None, shared, Vec::new(), Vec::new());
+        for (name, domain, connections, plans, rules) in [of_d1, of_system] {
+            let (part, problems) =
+                DomainPart::build(name, domain, connections, plans, rules, |_| Arc::default());
+            assert!(problems.is_empty(), "{problems:?}");
+            world.change(&DirectoryChange::Swap(Arc::new(part)));
+        }
         Self {
             world,
             now: Duration::ZERO,
