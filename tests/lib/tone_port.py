@@ -1,0 +1,96 @@
+"""An RTP port that plays a tone without end, as a phone does, and keeps what it hears."""
+
+import array
+import collections
+import selectors
+import threading
+import time
+
+from . import audio
+from .rtp import PTIME_SECONDS, SAMPLES, Port
+
+
+class TonePort(Port):
+    """A `Port` with a thread that sends a tone in G.711 every 20 ms from `play` until `quiet`, and always listens."""
+
+    def __init__(self, frequency_hz, host="127.0.0.1", payload_type=0, **more):
+        super().__init__(host, **more)
+        self.frequency_hz, self.payload_type = frequency_hz, payload_type
+        # A second holds a whole number of periods of each whole frequency, so its packets can be played in a circle.
+        second = audio.LAWS[payload_type].encode(audio.tone(frequency_hz, 1))
+        self.packets = [second[start : start + SAMPLES] for start in range(0, len(second), SAMPLES)]
+        self.destination = None
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def play(self, destination):
+        """From now on the tone goes to `destination`."""
+        self.destination = destination
+
+    def quiet(self):
+        self.destination = None
+
+    def close(self):
+        self.ended.set()
+        self.thread.join(5)
+        super().close()
+
+    def _run(self):
+        number, due = 0, time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.rtp, selectors.EVENT_READ)
+            selector.register(self.rtcp, selectors.EVENT_READ)
+            while not self.ended.is_set():
+                while (left := due - time.monotonic()) > 0:
+                    if selector.select(left):
+                        self.drain()
+                due += PTIME_SECONDS
+                if destination := self.destination:
+                    self.send(destination, self.payload_type, self.packets[number % len(self.packets)])
+                    number += 1
+
+    def forget(self):
+        """What was heard until now does not count."""
+        self.received.clear()
+
+    def samples(self):
+        """What was heard, each packet at the place that its timestamp says; silence where one is missing."""
+        return samples(list(self.received), self.payload_type)
+
+    def heard(self, frequency_hz):
+        return audio.Heard(self.samples(), frequency_hz)
+
+    def heard_seconds(self, frequency_hz, seconds):
+        """For `wait_until`: whether the tone has been heard that long; what has been heard, if not long enough."""
+        heard = self.heard(frequency_hz)
+        return heard if heard.seconds >= seconds else None
+
+    def keys(self, payload_type=101):
+        return keys_pressed(list(self.received), payload_type)
+
+
+def samples(packets, payload_type=0):
+    """The audio of the stream that most of the packets belong to."""
+    audible = [packet for packet in packets if packet.payload_type == payload_type]
+    if not audible:
+        return array.array("h")
+    ((ssrc, _),) = collections.Counter(packet.ssrc for packet in audible).most_common(1)
+    audible = [packet for packet in audible if packet.ssrc == ssrc]
+    # Timestamps wrap; what came first may have been overtaken by a little.
+    start = audible[0].timestamp
+    placed = {(packet.timestamp - start + 2**31) % 2**32 - 2**31: packet.payload for packet in audible}
+    first = min(placed)
+    whole = array.array("h", bytes(2 * (max(placed) - first + len(placed[max(placed)]))))
+    for place, payload in placed.items():
+        whole[place - first : place - first + len(payload)] = audio.LAWS[payload_type].decode(payload)
+    return whole
+
+
+def keys_pressed(packets, payload_type=101):
+    """The keys that RFC 4733 events tell of, each once, whatever the number of its packets; only those that ended."""
+    pressed = {}
+    for packet in packets:
+        if packet.payload_type == payload_type and len(packet.payload) >= 4 and packet.payload[1] & 0x80:
+            pressed.setdefault((packet.ssrc, packet.timestamp), "0123456789*#ABCD"[packet.payload[0]])
+    return "".join(pressed.values())
