@@ -10,14 +10,18 @@
 //! | [`relay`] | which packet goes where, from whom it is accepted, what was lost, who fell silent |
 //! | [`srtp`] | sealing and opening of packets (RFC 3711), keys of descriptions (RFC 4568) |
 //! | [`rtp`], [`rtcp`] | packet headers and reports (RFC 3550) |
+//! | [`codec`] | G.711, G.722 and Opus, from samples to payloads and back |
+//! | [`resample`] | between the two sample rates of telephone speech |
 //! | [`dtmf`] | telephone events (RFC 4733) |
 //! | [`recorder`] | one stereo stream of the packets of both sides |
 //! | [`g711`], [`tone`] | what an end point of our own needs to speak and to recognise a tone |
 
+pub mod codec;
 pub mod dtmf;
 pub mod g711;
 pub mod recorder;
 pub mod relay;
+pub mod resample;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

@@ -24,6 +24,18 @@ impl Codec {
     /// G.711 A-law.
     pub const PCMA: Self = Self::fixed(8, "PCMA");
 
+    /// G.722, whose clock rate is half its sample rate (RFC 3551 §4.5.2).
+    pub const G722: Self = Self::fixed(9, "G722");
+
+    /// Opus under the number that most give it. It always says two channels, whatever is sent (RFC 7587 §7).
+    pub fn opus() -> Self {
+        Self {
+            clock_rate_hz: 48_000,
+            channels: 2,
+            ..Self::fixed(111, "opus")
+        }
+    }
+
     /// Key presses and other telephone events at 8 kHz under the usual number, events 0–15.
     pub fn telephone_event() -> Self {
         Self {
