@@ -64,7 +64,8 @@ def test_we_challenge_the_caller(sipp):
 @pytest.mark.parametrize("status", [401, 407])
 def test_the_callee_challenges_us(sipp, status):
     ours = {"connection_sip_authenticate_as_client_enabled": "yes", **PROVEN}
-    callee = sipp.callee(f"callee_challenges_{status}", b=ours)
+    # We register where we have credentials: the callee hears that REGISTER and the call.
+    callee = sipp.callee(f"callee_challenges_{status}", b=ours, calls=2)
     sipp.caller("caller", options=("-d", 200)).finish()
     callee.finish()
 
