@@ -39,6 +39,7 @@
 //! Who may send to a socket, and where the answer goes, is the subject of [`latch`].
 
 mod command;
+mod cover;
 mod datagram;
 pub mod latch;
 mod outbound;
@@ -49,7 +50,7 @@ mod stream;
 mod table;
 
 pub use command::{
-    Command, CommandError, Event, Heard, Opening, RelayId, Side, SideKeys, Silent, SocketKey,
+    Command, CommandError, Event, Heard, Opening, Protection, RelayId, Side, Silent, SocketKey,
     Sockets, Traffic,
 };
 pub use datagram::Datagram;
@@ -57,3 +58,5 @@ pub use outbound::{COMFORT_NOISE_AFTER, FRAME, Noise};
 pub use payloads::Payloads;
 pub use stats::{RelayStats, ReportStats, StreamStats};
 pub use table::{DropReason, RelayTable, Verdict};
+
+pub use crate::srtp::SideKeys;

@@ -23,7 +23,7 @@ mod seal;
 mod suite;
 
 pub use context::{Context, SrtpError};
-pub use key::{KeySeed, KeySource, MasterKey};
+pub use key::{KeySeed, KeySource, MasterKey, SideKeys};
 pub use suite::Suite;
 
 /// The most bytes that sealing adds to a packet: a tag of 16 bytes, and 4 of index on a report.

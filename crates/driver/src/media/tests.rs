@@ -211,7 +211,7 @@ fn a_packet_is_held_back_for_no_longer_than_the_pace() {
 
 #[test]
 fn srtp_from_one_phone_is_rtp_for_the_other() {
-    use ::media::relay::{Datagram, SideKeys};
+    use ::media::relay::{Datagram, Protection, SideKeys};
     use ::media::srtp::{Context, KeySeed, KeySource, Suite};
     let mut source = KeySource::new(&KeySeed([1; 32]));
     for suite in [Suite::Aes128CmSha1_80, Suite::Aes256Gcm] {
@@ -226,7 +226,7 @@ fn srtp_from_one_phone_is_rtp_for_the_other() {
         let protect = Command::Protect {
             relay: RELAY,
             side: Side::A,
-            keys: Some(Box::new(keys)),
+            protection: Protection::Keys(Box::new(keys)),
         };
         assert_eq!(world.desk.command(Instant::now(), protect), None);
         world.remote(Side::A, alice_at);

@@ -9,7 +9,7 @@ use super::{Payloads, RelayStats};
 use crate::g711::Law;
 use crate::recorder::{Meaning, RecordingId};
 use crate::sdp::{MediaLine, Security, Transport};
-use crate::srtp::MasterKey;
+use crate::srtp::SideKeys;
 
 /// Names a relay for as long as it is open; chosen by call control.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Ord, PartialOrd)]
@@ -78,13 +78,14 @@ impl Traffic {
     }
 }
 
-/// The keys of one side of a relay (SRTP).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SideKeys {
-    /// Of what the far end sends.
-    pub receive: MasterKey,
-    /// Of what we send.
-    pub send: MasterKey,
+/// How the packets of one side are protected.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Protection {
+    /// Not at all: RTP in the clear.
+    #[default]
+    Clear,
+    /// SRTP under keys that signalling agreed on (RFC 4568).
+    Keys(Box<SideKeys>),
 }
 
 /// From call control to a media thread.
@@ -159,8 +160,8 @@ pub enum Command {
         relay: RelayId,
         /// Which side.
         side: Side,
-        /// The keys; `None` for RTP in the clear.
-        keys: Option<Box<SideKeys>>,
+        /// How.
+        protection: Protection,
     },
     /// The line now carries something else, such as fax after audio.
     Traffic {

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::cover::Cover;
 use super::latch::{Acceptance, Latch, Refusal};
 use super::outbound::Outbound;
 use super::reception::{Arrival, Reception, ticks_to_us};
 use super::table::DropReason;
-use super::{Datagram, Payloads, ReportStats, SideKeys, StreamStats, Traffic};
+use super::{Datagram, Payloads, ReportStats, StreamStats, Traffic};
 use crate::recorder::Meaning;
-use crate::srtp::{Context, SrtpError};
 use crate::{dtmf, rtcp, rtp};
 
 /// Most packets per second that one side may send, reports included: several times what video in
@@ -22,8 +22,8 @@ pub(super) const PACKETS_PER_SECOND_MAX: u32 = 5_000;
 pub(super) struct Stream {
     pub(super) rtp: Latch,
     pub(super) rtcp: Latch,
-    /// Opens what this side sends and seals what it is sent. Boxed: it is large, and most sides have none.
-    protection: Option<Box<Protection>>,
+    /// Opens what this side sends and seals what it is sent.
+    pub(super) cover: Cover,
     /// What is done to packets that go to this side.
     pub(super) outbound: Outbound,
     /// What the payload types mean that this side sends.
@@ -47,14 +47,6 @@ struct Payload {
     is_event: bool,
 }
 
-/// The two directions of a side that speaks SRTP.
-#[derive(Debug)]
-struct Protection {
-    keys: SideKeys,
-    receive: Context,
-    send: Context,
-}
-
 /// Accepted packets in the current second since the relay was opened.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
@@ -74,7 +66,7 @@ impl Stream {
         Self {
             rtp: Latch::default(),
             rtcp: Latch::default(),
-            protection: None,
+            cover: Cover::default(),
             outbound: Outbound::default(),
             payloads: Box::default(),
             last_payload: None,
@@ -93,63 +85,16 @@ impl Stream {
         self.last_payload = None;
     }
 
-    /// Protects this side with keys. A key that stays keeps its state: which packets it opened, how far it counted.
-    pub(super) fn protect(&mut self, keys: Option<Box<SideKeys>>) {
-        let Some(keys) = keys else {
-            self.protection = None;
-            return;
-        };
-        let kept = self.protection.take();
-        let (receive, send) = match kept.map(|kept| *kept) {
-            Some(kept) => (
-                (kept.keys.receive == keys.receive).then_some(kept.receive),
-                (kept.keys.send == keys.send).then_some(kept.send),
-            ),
-            None => (None, None),
-        };
-        self.protection = Some(Box::new(Protection {
-            receive: receive.unwrap_or_else(|| Context::new(&keys.receive)),
-            send: send.unwrap_or_else(|| Context::new(&keys.send)),
-            keys: *keys,
-        }));
-    }
-
     /// Opens a packet of this side. Before anything else is done with it: who has no key teaches us no address.
     pub(super) fn open(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
-        let Some(protection) = &mut self.protection else {
-            return Ok(());
-        };
-        protection.receive.open(datagram).map_err(|why| {
-            self.stats.dropped_invalid += 1;
-            why.into()
-        })
+        let opened = self.cover.open(datagram);
+        opened.inspect_err(|_| self.stats.dropped_invalid += 1)
     }
 
     /// Opens reports of this side.
     pub(super) fn open_report(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
-        let Some(protection) = &mut self.protection else {
-            return Ok(());
-        };
-        protection.receive.open_report(datagram).map_err(|why| {
-            self.reports.dropped_invalid += 1;
-            why.into()
-        })
-    }
-
-    /// Seals a packet for this side.
-    pub(super) fn seal(&mut self, datagram: &mut Datagram<'_>) -> Result<(), SrtpError> {
-        match &mut self.protection {
-            Some(protection) => protection.send.seal(datagram),
-            None => Ok(()),
-        }
-    }
-
-    /// Seals reports for this side.
-    pub(super) fn seal_report(&mut self, datagram: &mut Datagram<'_>) -> Result<(), SrtpError> {
-        match &mut self.protection {
-            Some(protection) => protection.send.seal_report(datagram),
-            None => Ok(()),
-        }
+        let opened = self.cover.open_report(datagram);
+        opened.inspect_err(|_| self.reports.dropped_invalid += 1)
     }
 
     /// Begins or ends the watch for silence. A description that says again what was said before
@@ -371,12 +316,6 @@ impl Pace {
         }
         self.packets += 1;
         self.packets <= PACKETS_PER_SECOND_MAX
-    }
-}
-
-impl From<SrtpError> for DropReason {
-    fn from(error: SrtpError) -> Self {
-        Self::Protection(error)
     }
 }
 

@@ -199,8 +199,14 @@ impl RelayTable {
                 stream.rtp.settle_once();
                 stream.rtcp.settle_once();
             }
-            Command::Protect { relay, side, keys } => {
-                self.relay_mut(relay)?.streams[side.index()].protect(keys);
+            Command::Protect {
+                relay,
+                side,
+                protection,
+            } => {
+                self.relay_mut(relay)?.streams[side.index()]
+                    .cover
+                    .set(protection);
             }
             Command::Recode { relay, side, law } => {
                 self.relay_mut(relay)?.streams[side.index()]
@@ -381,7 +387,7 @@ impl Relay {
                 let to = towards.rtp.destination().ok_or(DropReason::NoDestination)?;
                 if opened {
                     towards.outbound.rewrite(now, datagram);
-                    towards.seal(datagram)?;
+                    towards.cover.seal(datagram)?;
                 }
                 (self.sockets.media(side.other()), to)
             }
@@ -402,7 +408,7 @@ impl Relay {
                     .destination()
                     .ok_or(DropReason::NoDestination)?;
                 if opened {
-                    towards.seal_report(datagram)?;
+                    towards.cover.seal_report(datagram)?;
                 }
                 (self.sockets.reports(side.other()), to)
             }
@@ -424,7 +430,7 @@ impl Relay {
                 continue;
             };
             let mut datagram = Datagram::new(&mut buffer, length);
-            if stream.seal(&mut datagram).is_ok() {
+            if stream.cover.seal(&mut datagram).is_ok() {
                 send(self.sockets.media(side), to, datagram.bytes());
             }
         }

@@ -59,6 +59,15 @@ impl fmt::Debug for MasterKey {
     }
 }
 
+/// The master keys of both directions between us and a far end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SideKeys {
+    /// Of what the far end sends.
+    pub receive: MasterKey,
+    /// Of what we send.
+    pub send: MasterKey,
+}
+
 /// What a [`KeySource`] begins with: 32 bytes of the operating system's generator. Printing it shows nothing.
 #[derive(Clone)]
 pub struct KeySeed(pub [u8; 32]);

@@ -3,7 +3,7 @@
 mod recorded;
 
 use super::*;
-use crate::relay::{Payloads, SideKeys, StreamStats};
+use crate::relay::{Payloads, Protection, SideKeys, StreamStats};
 use crate::rtp::Header;
 use crate::sdp::Session;
 use crate::{dtmf, rtcp};
@@ -550,7 +550,7 @@ fn srtp_on_one_side_is_rtp_on_the_other() {
     let protect = Command::Protect {
         relay: RELAY,
         side: Side::A,
-        keys: Some(Box::new(keys)),
+        protection: Protection::Keys(Box::new(keys)),
     };
     world.command(protect.clone());
 
@@ -609,7 +609,7 @@ fn reports_are_opened_and_sealed_like_the_media() {
     world.command(Command::Protect {
         relay: RELAY,
         side: Side::A,
-        keys: Some(Box::new(keys)),
+        protection: Protection::Keys(Box::new(keys)),
     });
     let mut plain = vec![0x80, 201, 0, 1];
     plain.extend_from_slice(&7_u32.to_be_bytes());

@@ -8,7 +8,7 @@ use ::media::sdp::Session;
 use std::net::SocketAddr;
 
 impl CallMedia {
-    /// Tells the relays the keys of a side that have changed.
+    /// Tells the relays how a side is protected, where that has changed.
     pub(super) fn protect(&mut self, core: &mut Core, side: Side, offered: bool) {
         for (slot, line) in self.lines.iter().enumerate() {
             let Some(relay) = line.as_ref().map(|line| line.relay) else {
@@ -19,8 +19,12 @@ impl CallMedia {
             } else {
                 self.secure.news_of_answer(side, slot)
             };
-            if let Some(keys) = news {
-                core.media(Command::Protect { relay, side, keys });
+            if let Some(protection) = news {
+                core.media(Command::Protect {
+                    relay,
+                    side,
+                    protection,
+                });
             }
         }
     }

@@ -5,7 +5,7 @@
 //! later offers to it, so that nobody is asked to give up encryption in the middle of a call.
 
 use super::policy::Policy;
-use ::media::relay::{Side, SideKeys};
+use ::media::relay::{Protection, Side, SideKeys};
 use ::media::sdp::{Crypto, MediaLine, Security, Session, Transport};
 use ::media::srtp::{KeySource, MasterKey, Suite};
 use model::EncryptedAudio;
@@ -35,7 +35,7 @@ struct SlotKeys {
     /// SRTP was agreed; whether by a profile that says so.
     agreed: Option<bool>,
     /// What the relay was told.
-    told: Option<SideKeys>,
+    told: Protection,
 }
 
 impl Secure {
@@ -149,25 +149,21 @@ impl Secure {
         }
     }
 
-    /// Keys of a side that offered, if the relay does not have them yet.
+    /// How a side that offered is protected, if the relay does not know it yet.
     pub(super) fn news_of_offer(
         &mut self,
         source: &mut KeySource,
         side: Side,
         slot: usize,
-    ) -> Option<Option<Box<SideKeys>>> {
+    ) -> Option<Protection> {
         let keys = self.slot(side, slot);
         let ours = keys.answer(source).map(|ours| ours.key);
         let theirs = keys.offered.as_ref().map(|theirs| theirs.key.clone());
         keys.tell(theirs, ours)
     }
 
-    /// Keys of a side that answered, if the relay does not have them yet.
-    pub(super) fn news_of_answer(
-        &mut self,
-        side: Side,
-        slot: usize,
-    ) -> Option<Option<Box<SideKeys>>> {
+    /// How a side that answered is protected, if the relay does not know it yet.
+    pub(super) fn news_of_answer(&mut self, side: Side, slot: usize) -> Option<Protection> {
         let keys = self.slot(side, slot);
         let theirs = keys.answered.as_ref().map(|theirs| theirs.key.clone());
         keys.tell(theirs, keys.ours.clone())
@@ -177,7 +173,7 @@ impl Secure {
     pub(super) fn forget(&mut self, side: Side) {
         for keys in &mut self.sides[index(side)] {
             *keys = SlotKeys {
-                told: keys.told.take(),
+                told: std::mem::take(&mut keys.told),
                 ..SlotKeys::default()
             };
         }
@@ -207,18 +203,16 @@ impl SlotKeys {
         })
     }
 
-    fn tell(
-        &mut self,
-        receive: Option<MasterKey>,
-        send: Option<MasterKey>,
-    ) -> Option<Option<Box<SideKeys>>> {
-        let keys = receive.zip(send);
-        let keys = keys.map(|(receive, send)| SideKeys { receive, send });
-        if self.told == keys {
+    fn tell(&mut self, receive: Option<MasterKey>, send: Option<MasterKey>) -> Option<Protection> {
+        let protection = match receive.zip(send) {
+            Some((receive, send)) => Protection::Keys(Box::new(SideKeys { receive, send })),
+            None => Protection::Clear,
+        };
+        if self.told == protection {
             return None;
         }
-        self.told.clone_from(&keys);
-        Some(keys.map(Box::new))
+        self.told.clone_from(&protection);
+        Some(protection)
     }
 }
 

@@ -124,7 +124,7 @@ fn a_sealed_packet_is_recorded_open_and_in_its_own_law() {
     world.command(Command::Protect {
         relay: RELAY,
         side: Side::A,
-        keys: Some(Box::new(SideKeys { receive, send })),
+        protection: Protection::Keys(Box::new(SideKeys { receive, send })),
     });
     world.command(Command::Recode {
         relay: RELAY,
