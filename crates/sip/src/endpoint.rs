@@ -281,6 +281,36 @@ pub struct OutboundInvite {
     pub session_timer: Option<SessionInterval>,
 }
 
+/// A request to send outside of any session: OPTIONS, REGISTER, MESSAGE …
+#[derive(Clone, Debug)]
+pub struct OutboundRequest {
+    /// The request. The tag of its From is chosen by the endpoint and, when they are empty, its Call-ID and, where
+    /// the method has one, its Contact too.
+    pub draft: RequestDraft,
+    /// Where it goes.
+    pub target: NextHop,
+    /// What to answer a challenge with.
+    pub credentials: Option<Arc<Credentials>>,
+    /// The interface to send from, if it matters and fits the hop.
+    pub interface: Option<u8>,
+    /// Whether to give up after the last hop, too, when [`Timers::no_response`] passes without any response;
+    /// otherwise only timer F counts there.
+    pub impatient: bool,
+}
+
+impl OutboundRequest {
+    /// A patient request without credentials, from whichever interface fits.
+    pub fn new(draft: RequestDraft, target: impl Into<NextHop>) -> Self {
+        Self {
+            draft,
+            target: target.into(),
+            credentials: None,
+            interface: None,
+            impatient: false,
+        }
+    }
+}
+
 /// Who hears about a transaction.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum User {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use common::{CONTACT, Lone, NOTHING, OFFER, call_to, draft, response};
 use sip::auth::{Credentials, Secret};
+use sip::endpoint::OutboundRequest;
 use sip::message::{Headers, Message, Method, Name};
 
 fn credentials() -> Option<Arc<Credentials>> {
@@ -142,14 +143,13 @@ fn requests_of_the_session_and_outside_are_answered_for_too() {
     lone.receive(&response(&again, 200, "", "", ""));
     assert_eq!(lone.sessions(), 0);
 
-    let hop = common::udp(common::PEER).into();
+    let hop = common::udp(common::PEER);
     lone.heard();
-    lone.endpoint.send(
-        lone.now,
-        draft(Method::Register, "sip:192.0.2.2", NOTHING),
-        hop,
-        credentials(),
-    );
+    let request = OutboundRequest {
+        credentials: credentials(),
+        ..OutboundRequest::new(draft(Method::Register, "sip:192.0.2.2", NOTHING), hop)
+    };
+    lone.endpoint.send(lone.now, request);
     let register = lone.last();
     lone.receive(&response(
         &register,

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use common::{CONTACT, Lone, NOTHING, OFFER, call_to, draft, ms, response, secs};
-use sip::endpoint::{Flow, Input};
+use sip::endpoint::{Flow, Input, OutboundRequest};
 use sip::message::{Message, Method};
 use sip::resolve::{Kind, LookupError, Record};
 
@@ -219,12 +219,8 @@ fn a_fixed_flow_is_taken_as_it_is() {
         remote,
         stream: None,
     };
-    lone.endpoint.send(
-        lone.now,
-        draft(Method::Options, "sip:example.com", NOTHING),
-        flow.into(),
-        None,
-    );
+    let request = OutboundRequest::new(draft(Method::Options, "sip:example.com", NOTHING), flow);
+    lone.endpoint.send(lone.now, request);
     lone.drain();
     assert_eq!(lone.sent[0].1, flow);
     assert!(lone.lookups.is_empty());

@@ -5,6 +5,7 @@ mod common;
 use common::{
     ANSWER, CONTACT, Lone, OFFER, call_to, draft, ms, request, request_in, response, secs,
 };
+use sip::endpoint::OutboundRequest;
 use sip::message::{Headers, Method, ResponseDraft};
 
 const UNTIL_GIVE_UP: Duration = Duration::from_secs(32);
@@ -93,13 +94,12 @@ fn m_a_repeated_2xx_is_acknowledged_again_for_64_t1() {
 #[test]
 fn e_and_f_another_request_is_repeated_up_to_every_t2() {
     let mut lone = Lone::new();
-    let hop = common::udp(common::PEER).into();
-    lone.endpoint.send(
-        lone.now,
+    let hop = common::udp(common::PEER);
+    let request = OutboundRequest::new(
         draft(Method::Options, "sip:192.0.2.2", common::NOTHING),
         hop,
-        None,
     );
+    lone.endpoint.send(lone.now, request);
     lone.run(UNTIL_GIVE_UP - ms(1));
     assert_eq!(
         lone.times(),
@@ -113,15 +113,33 @@ fn e_and_f_another_request_is_repeated_up_to_every_t2() {
 }
 
 #[test]
+fn an_impatient_request_is_given_up_after_four_seconds_of_silence() {
+    let mut lone = Lone::new();
+    let hop = common::udp(common::PEER);
+    let request = OutboundRequest {
+        impatient: true,
+        ..OutboundRequest::new(
+            draft(Method::Options, "sip:192.0.2.2", common::NOTHING),
+            hop,
+        )
+    };
+    lone.endpoint.send(lone.now, request);
+    lone.run(secs(4) - ms(1));
+    assert_eq!(lone.times(), [0, 500, 1500, 3500]);
+    lone.run(ms(1));
+    assert_eq!(lone.heard(), ["Response 408"]);
+    assert_eq!(lone.transactions(), 0);
+}
+
+#[test]
 fn e_slows_to_t2_after_a_provisional_and_k_absorbs_for_t4() {
     let mut lone = Lone::new();
-    let hop = common::udp(common::PEER).into();
-    lone.endpoint.send(
-        lone.now,
+    let hop = common::udp(common::PEER);
+    let request = OutboundRequest::new(
         draft(Method::Options, "sip:192.0.2.2", common::NOTHING),
         hop,
-        None,
     );
+    lone.endpoint.send(lone.now, request);
     let options = lone.last();
     lone.receive(&response(&options, 100, "", "", ""));
     lone.run(ms(9000));

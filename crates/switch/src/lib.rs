@@ -19,16 +19,19 @@
 //! | `call` | legs, media, release |
 //! | `registrar` | peers that register with us |
 //! | `outbound_registration` | our registrations with carriers |
+//! | `agenda` | what is done for connections again and again, each at its time |
 //! | `quarantine` | connections that failed of late |
 //! | `door` | which shard owns a message |
 //! | [`mod@explain`] | the same decisions, told to a reader |
 
+mod agenda;
 mod call;
 mod challenge;
 pub mod directory;
 mod door;
 pub mod explain;
 mod limits;
+mod options;
 mod outbound_registration;
 pub mod plan;
 mod quarantine;

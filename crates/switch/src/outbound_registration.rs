@@ -15,6 +15,7 @@
 //! Only the shard that a connection's key hashes to registers it. No more than [`REGISTERS_PER_SECOND`] go out of
 //! one shard, so that ten thousand trunks neither start nor come back all at once.
 
+use crate::agenda::Agenda;
 use crate::directory::{Connection, DirectoryChange, SYSTEM};
 use crate::plan::{host_and_port, split_port, unquoted};
 use crate::routing::next_hop;
@@ -24,15 +25,13 @@ use model::{
     ConnectionKey, Registration, RegistrationDirection, RegistrationEnd, RegistrationEvent, Secret,
 };
 use sip::auth::Credentials;
-use sip::endpoint::Interface;
+use sip::endpoint::{Interface, OutboundRequest};
 use sip::event::RequestId;
 use sip::message::{ByteStr, Headers, Message, Method, Name, RequestDraft, Uri};
 use sip::random::Random;
 use sip::resolve::Target;
 use sip::transport::Transport;
-use slab::Slab;
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -172,7 +171,6 @@ impl Identity {
 /// One connection that registers.
 #[derive(Debug)]
 struct Entry {
-    key: ConnectionKey,
     connection: Arc<Connection>,
     identity: Identity,
     credentials: Arc<Credentials>,
@@ -188,25 +186,29 @@ struct Entry {
     request: Option<RequestId>,
     /// No attempt before this moment.
     not_before: Instant,
-    /// The wake-up that counts; earlier ones are void.
-    wake: u64,
-    /// The next REGISTER has its place in the queue of those that may start.
-    in_turn: bool,
+}
+
+impl Entry {
+    /// A REGISTER that asks for so many seconds.
+    fn ask(&self, expires_seconds: u32) -> OutboundRequest {
+        let draft = self
+            .identity
+            .draft(&self.call_id, self.cseq, expires_seconds);
+        OutboundRequest {
+            credentials: Some(Arc::clone(&self.credentials)),
+            interface: Some(self.identity.interface),
+            ..OutboundRequest::new(draft, self.identity.target())
+        }
+    }
 }
 
 /// The registrations that this shard keeps with carriers.
 #[derive(Debug)]
 pub(crate) struct OutboundRegistrations {
-    entries: Slab<Entry>,
-    /// By domain, then by orig pattern.
-    by_domain: HashMap<String, HashMap<String, usize>>,
+    entries: Agenda<Entry>,
     requests: HashMap<RequestId, usize>,
     /// Un-registrations without an answer yet.
     farewells: HashSet<RequestId>,
-    wakes: BinaryHeap<Reverse<(Instant, u64, usize)>>,
-    serial: u64,
-    /// When the next REGISTER may start.
-    next_start: Instant,
     stopped: bool,
 }
 
@@ -229,20 +231,16 @@ pub(crate) fn registers(connection: &Connection) -> bool {
 impl OutboundRegistrations {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            entries: Slab::new(),
-            by_domain: HashMap::new(),
+            entries: Agenda::new(now, REGISTERS_PER_SECOND),
             requests: HashMap::new(),
             farewells: HashSet::new(),
-            wakes: BinaryHeap::new(),
-            serial: 0,
-            next_start: now,
             stopped: false,
         }
     }
 
     /// When [`on_time`](Self::on_time) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.wakes.peek().map(|wake| wake.0.0)
+        self.entries.poll_timeout()
     }
 
     /// Un-registrations that wait for their answer.
@@ -252,7 +250,7 @@ impl OutboundRegistrations {
 
     pub(crate) fn states(&self) -> States {
         let mut states = States::default();
-        for (_, entry) in &self.entries {
+        for entry in self.entries.works() {
             match (entry.expires_ms, entry.failures) {
                 (Some(_), _) => states.registered += 1,
                 (None, 0) => states.trying += 1,
@@ -279,16 +277,11 @@ impl OutboundRegistrations {
                 wanted.insert(pattern, connection);
             }
         }
-        let known: Vec<usize> = self
-            .by_domain
-            .get(domain)
-            .into_iter()
-            .flat_map(HashMap::values)
-            .copied()
-            .collect();
-        for slot in known {
-            let entry = &mut self.entries[slot];
-            let pattern = entry.key.connection_orig_match_pattern.as_str();
+        for slot in self.entries.slots_of(domain) {
+            let Some((key, entry)) = self.entries.get_mut(slot) else {
+                continue;
+            };
+            let pattern = key.connection_orig_match_pattern.as_str();
             let Some(connection) = wanted.get(pattern) else {
                 self.leave(core, slot);
                 continue;
@@ -315,11 +308,10 @@ impl OutboundRegistrations {
     /// Takes all registrations back: the switch stops.
     pub(crate) fn stop(&mut self, core: &mut Core) {
         self.stopped = true;
-        let all: Vec<usize> = self.entries.iter().map(|(slot, _)| slot).collect();
-        for slot in all {
+        for slot in self.entries.slots() {
             self.leave(core, slot);
         }
-        self.wakes.clear();
+        self.entries.forget_times();
     }
 
     fn begin(&mut self, core: &mut Core, connection: &Arc<Connection>) {
@@ -335,8 +327,7 @@ impl OutboundRegistrations {
                 return;
             }
         };
-        let slot = self.entries.insert(Entry {
-            key: key.clone(),
+        let entry = Entry {
             connection: Arc::clone(connection),
             identity,
             credentials: connection.credentials(),
@@ -348,31 +339,16 @@ impl OutboundRegistrations {
             obeyed: false,
             request: None,
             not_before: core.clock.now,
-            wake: 0,
-            in_turn: false,
-        });
-        self.by_domain
-            .entry(key.domain)
-            .or_default()
-            .insert(key.connection_orig_match_pattern, slot);
-        self.wake_at(slot, core.clock.now);
+        };
+        let slot = self.entries.insert(key, entry);
+        self.entries.wake_at(slot, core.clock.now);
     }
 
     /// Takes a registration back and forgets it.
     fn leave(&mut self, core: &mut Core, slot: usize) {
-        let Some(entry) = self.entries.try_remove(slot) else {
+        let Some((key, entry)) = self.entries.remove(slot) else {
             return;
         };
-        let ConnectionKey {
-            domain,
-            connection_orig_match_pattern,
-        } = &entry.key;
-        if let Some(of_domain) = self.by_domain.get_mut(domain) {
-            of_domain.remove(connection_orig_match_pattern);
-            if of_domain.is_empty() {
-                self.by_domain.remove(domain);
-            }
-        }
         let pending = entry.request.inspect(|request| {
             self.requests.remove(request);
         });
@@ -380,43 +356,24 @@ impl OutboundRegistrations {
         if entry.expires_ms.is_none() && pending.is_none() {
             return;
         }
-        let draft = entry.identity.draft(&entry.call_id, entry.cseq, 0);
-        let request = core.endpoint.send_by(
-            core.clock.now,
-            draft,
-            entry.identity.target().into(),
-            Some(Arc::clone(&entry.credentials)),
-            Some(entry.identity.interface),
-        );
+        let request = core.endpoint.send(core.clock.now, entry.ask(0));
         self.farewells.insert(request);
         let ended = RegistrationEvent::Ended(RegistrationEnd::Record);
-        tell(core, &entry.key, ended);
-    }
-
-    fn wake_at(&mut self, slot: usize, at: Instant) {
-        self.serial += 1;
-        self.entries[slot].wake = self.serial;
-        self.wakes.push(Reverse((at, self.serial, slot)));
+        tell(core, &key, ended);
     }
 
     /// Starts what is due.
     pub(crate) fn on_time(&mut self, core: &mut Core) {
-        while let Some(Reverse((at, wake, slot))) = self.wakes.peek().copied() {
-            if at > core.clock.now {
-                break;
-            }
-            self.wakes.pop();
-            if self
-                .entries
-                .get(slot)
-                .is_some_and(|entry| entry.wake == wake)
-            {
-                self.lapse(core, slot);
-                let not_before = self.entries[slot].not_before;
-                if not_before > core.clock.now {
-                    self.wake_at(slot, not_before);
-                } else {
-                    self.take_turn(core, slot);
+        let now = core.clock.now;
+        while let Some(slot) = self.entries.next_due(now) {
+            self.lapse(core, slot);
+            let not_before = self.entries.get_mut(slot).map(|(_, it)| it.not_before);
+            match not_before {
+                Some(later) if later > now => self.entries.wake_at(slot, later),
+                _ => {
+                    if self.entries.take_turn(slot, now) {
+                        self.register(core, slot, false);
+                    }
                 }
             }
         }
@@ -424,45 +381,28 @@ impl OutboundRegistrations {
 
     /// Says so when the time that was granted has run out.
     fn lapse(&mut self, core: &mut Core, slot: usize) {
-        let entry = &mut self.entries[slot];
+        let Some((key, entry)) = self.entries.get_mut(slot) else {
+            return;
+        };
         let over = entry
             .expires_ms
             .is_some_and(|expires_ms| expires_ms <= core.clock.unix_ms);
         if over {
             entry.expires_ms = None;
             let ended = RegistrationEvent::Ended(RegistrationEnd::Expired);
-            tell(core, &entry.key, ended);
+            tell(core, key, ended);
         }
     }
 
-    /// Registers now, or when those that came before have had their turn.
-    fn take_turn(&mut self, core: &mut Core, slot: usize) {
-        if !std::mem::take(&mut self.entries[slot].in_turn) {
-            let start = self.next_start.max(core.clock.now);
-            self.next_start = start + Duration::from_secs(1) / REGISTERS_PER_SECOND;
-            if start > core.clock.now {
-                self.entries[slot].in_turn = true;
-                self.wake_at(slot, start);
-                return;
-            }
-        }
-        self.entries[slot].obeyed = false;
-        self.register(core, slot);
-    }
-
-    fn register(&mut self, core: &mut Core, slot: usize) {
-        let entry = &mut self.entries[slot];
-        let draft = entry
-            .identity
-            .draft(&entry.call_id, entry.cseq, entry.asked_seconds);
+    /// Sends a REGISTER. `obeyed`: a 423 has just been.
+    fn register(&mut self, core: &mut Core, slot: usize, obeyed: bool) {
+        let Some((_, entry)) = self.entries.get_mut(slot) else {
+            return;
+        };
+        entry.obeyed = obeyed;
+        let register = entry.ask(entry.asked_seconds);
         entry.cseq += CSEQ_STEP;
-        let request = core.endpoint.send_by(
-            core.clock.now,
-            draft,
-            entry.identity.target().into(),
-            Some(Arc::clone(&entry.credentials)),
-            Some(entry.identity.interface),
-        );
+        let request = core.endpoint.send(core.clock.now, register);
         entry.request = Some(request);
         self.requests.insert(request, slot);
     }
@@ -481,7 +421,9 @@ impl OutboundRegistrations {
         let Some(slot) = self.requests.remove(&request) else {
             return false;
         };
-        let entry = &mut self.entries[slot];
+        let Some((_, entry)) = self.entries.get_mut(slot) else {
+            return true;
+        };
         entry.request = None;
         match (status, response) {
             (200..300, Some(response)) => {
@@ -499,9 +441,8 @@ impl OutboundRegistrations {
                             && least > entry.asked_seconds
                             && least <= MAX_EXPIRES_SECONDS =>
                     {
-                        entry.obeyed = true;
                         entry.asked_seconds = least;
-                        self.register(core, slot);
+                        self.register(core, slot, true);
                     }
                     _ => self.failed(core, slot, status, None),
                 }
@@ -519,7 +460,9 @@ impl OutboundRegistrations {
     }
 
     fn succeeded(&mut self, core: &mut Core, slot: usize, granted_seconds: u32) {
-        let entry = &mut self.entries[slot];
+        let Some((key, entry)) = self.entries.get_mut(slot) else {
+            return;
+        };
         let expires_ms = core.clock.unix_ms + i64::from(granted_seconds) * 1000;
         let before = entry.expires_ms.replace(expires_ms);
         entry.failures = 0;
@@ -528,28 +471,30 @@ impl OutboundRegistrations {
             binding: None,
             new: before.is_none(),
         };
-        tell(core, &entry.key, event);
+        tell(core, key, event);
         let wait = Duration::from_secs(u64::from(refresh_after(granted_seconds)));
-        self.wake_at(slot, core.clock.now + wait);
+        self.entries.wake_at(slot, core.clock.now + wait);
     }
 
     fn failed(&mut self, core: &mut Core, slot: usize, status: u16, retry_after: Option<u32>) {
         self.lapse(core, slot);
-        let entry = &mut self.entries[slot];
+        let Some((key, entry)) = self.entries.get_mut(slot) else {
+            return;
+        };
         entry.failures = entry.failures.saturating_add(1);
         let wait = back_off(entry.failures, retry_after, &mut core.random);
         let event = RegistrationEvent::Failed {
             status,
             retry_seconds: wait.as_secs(),
         };
-        tell(core, &entry.key, event);
+        tell(core, key, event);
         entry.not_before = core.clock.now + wait;
         // In between, what was granted before may run out.
         let left_ms = entry
             .expires_ms
             .and_then(|expires_ms| u64::try_from(expires_ms - core.clock.unix_ms).ok());
         let left = left_ms.map_or(wait, Duration::from_millis);
-        self.wake_at(slot, core.clock.now + wait.min(left));
+        self.entries.wake_at(slot, core.clock.now + wait.min(left));
     }
 }
 

@@ -1,17 +1,12 @@
 //! Connections that failed again and again are put aside for a while, so that calls do not wait for them.
 //!
-//! While one is aside, it is asked with OPTIONS; any answer but 503 brings it back at once. Each shard keeps its own
+//! While one is aside, it is asked with OPTIONS; any sign of life brings it back at once. Each shard keeps its own
 //! account: it is a matter of seconds, and what one shard does not know yet costs one call a few seconds.
 
-use crate::directory::Connection;
-use crate::routing::next_hop;
+use crate::options;
 use crate::switch::Core;
 use model::ConnectionKey;
-use sip::endpoint::NextHop;
 use sip::event::RequestId;
-use sip::message::{Headers, Method, Name, RequestDraft, Uri};
-use sip::resolve::Target;
-use sip::transport::Transport;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -112,7 +107,7 @@ impl Quarantine {
         let Some(key) = self.probes.remove(&request) else {
             return false;
         };
-        if came && status != 503 {
+        if options::is_life(status, came) {
             self.records.remove(&key);
         }
         true
@@ -130,8 +125,8 @@ impl Failures {
 pub(crate) fn on_time(core: &mut Core) {
     while let Some(key) = core.quarantine.next_probe(core.clock.now) {
         let connection = core.directory.connection(&key).cloned();
-        if let Some(connection) = connection {
-            probe(core, &connection, key);
+        if let Some(request) = connection.and_then(|connection| options::ask(core, &connection)) {
+            core.quarantine.asked(request, key);
         }
     }
 }
@@ -139,44 +134,6 @@ pub(crate) fn on_time(core: &mut Core) {
 /// Takes the outcome of a request. False when it was none of ours.
 pub(crate) fn on_response(core: &mut Core, request: RequestId, status: u16, came: bool) -> bool {
     core.quarantine.answered(request, status, came)
-}
-
-fn probe(core: &mut Core, connection: &Connection, key: ConnectionKey) {
-    let interfaces = &core.config.sip.interfaces;
-    let Ok(way) = next_hop::find(&core.directory, connection, interfaces) else {
-        return;
-    };
-    let Some(own) = interfaces.get(usize::from(way.interface)) else {
-        return;
-    };
-    let uri = Uri::build("sip", None, &way.address.host, way.address.port);
-    let mut headers = Headers::new();
-    if connection.record.connection_include_server_header_enabled {
-        headers.push_name(Name::UserAgent, crate::SOFTWARE);
-    }
-    let draft = RequestDraft {
-        method: Method::Options,
-        max_forwards: 70,
-        from: format!("<{}>", Uri::build("sip", None, &own.advertise, None)).into(),
-        to: format!("<{uri}>").into(),
-        uri,
-        call_id: core.endpoint.new_call_id(),
-        cseq: 1,
-        routes: Vec::new(),
-        contact: None,
-        headers,
-        content_type: None,
-        body: bytes::Bytes::new(),
-    };
-    let target = Target {
-        host: way.address.host.clone(),
-        port: way.address.port,
-        transport: Some(way.transport),
-        secure: way.transport == Transport::Tls,
-    };
-    let to = way.flow.map_or_else(|| target.into(), NextHop::Flow);
-    let request = core.endpoint.send(core.clock.now, draft, to, None);
-    core.quarantine.asked(request, key);
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use crate::arena::Key;
 use crate::auth::Credentials;
-use crate::endpoint::{Endpoint, Flow, NextHop, Output, Running, StreamId, Transport, User};
+use crate::endpoint::{
+    Endpoint, Flow, NextHop, OutboundRequest, Output, Running, StreamId, Transport, User,
+};
 use crate::event::{Event, RequestId};
 use crate::message::{ByteStr, Headers, Message, Method, Name, RequestDraft};
 use crate::resolve::Resolution;
@@ -163,36 +165,19 @@ impl Exchange {
 }
 
 impl Endpoint {
-    /// Sends a request outside of any session: OPTIONS, REGISTER, MESSAGE … The tag of its From is
-    /// chosen by the endpoint and, when empty, its Call-ID too. The outcome comes as `Response`.
-    pub fn send(
-        &mut self,
-        now: Instant,
-        draft: RequestDraft,
-        to: NextHop,
-        credentials: Option<Arc<Credentials>>,
-    ) -> RequestId {
-        self.send_by(now, draft, to, credentials, None)
-    }
-
-    /// The same from one interface of ours, as long as it fits the hop.
-    pub fn send_by(
-        &mut self,
-        now: Instant,
-        mut draft: RequestDraft,
-        to: NextHop,
-        credentials: Option<Arc<Credentials>>,
-        interface: Option<u8>,
-    ) -> RequestId {
+    /// Sends a request outside of any session. The outcome comes as `Response`.
+    pub fn send(&mut self, now: Instant, request: OutboundRequest) -> RequestId {
+        let mut draft = request.draft;
         if draft.call_id.is_empty() {
             draft.call_id = self.new_call_id();
         }
         let tag = token::anonymous(self.config.owner, &mut self.random);
         draft.from = format!("{};tag={tag}", draft.from).into();
         let mut exchange = Exchange::new(Purpose::Request(None), draft);
-        exchange.credentials = credentials;
-        exchange.interface = interface;
-        RequestId(self.begin(now, exchange, to))
+        exchange.credentials = request.credentials;
+        exchange.interface = request.interface;
+        exchange.fast = request.impatient;
+        RequestId(self.begin(now, exchange, request.target))
     }
 
     /// Starts an exchange. Its outcome may already be among the outputs when this returns.
