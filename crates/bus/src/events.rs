@@ -1,7 +1,7 @@
-//! What happens to calls, for whoever wants to know. Never waited for.
+//! What happens to calls and to the way to their peers, for whoever wants to know. Never waited for.
 
 use crate::Bus;
-use model::Cdr;
+use model::{Cdr, Reachability, Registration};
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -14,6 +14,11 @@ pub const MAX_EVENTS_KEPT: usize = 4096;
 pub enum Event {
     /// A call is over, and its record is stored.
     CallEnded(Arc<Cdr>),
+    /// A registration, of a peer with us or of ours with a carrier, was made, refreshed, ended or could not be made.
+    /// Its dates are in the store a second later at most.
+    Registration(Arc<Registration>),
+    /// The peer of a connection has begun or stopped to answer OPTIONS.
+    Reachability(Arc<Reachability>),
 }
 
 /// What a listener hears.

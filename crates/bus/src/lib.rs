@@ -4,7 +4,7 @@
 //!   returns when all of them have *applied* it. Whoever waits for that knows that the next call obeys.
 //! - **Questions**: what only the running switch knows, such as live counters, is [asked](Bus::ask) of
 //!   the one part that answers.
-//! - **Events**: what happens to calls, for whoever [listens](Bus::listen). A slow listener loses
+//! - **Events**: what happens to calls and to the way to their peers, for whoever [listens](Bus::listen). A slow listener loses
 //!   events and is told how many; it never slows a call down.
 //!
 //! Everything here is of one process. A node is correct alone: the bus only makes it informed.

@@ -28,6 +28,7 @@ use crate::mailbox::{self, Mailbox};
 use crate::media::{self, MediaCounts};
 use crate::metrics::Metrics;
 use crate::ports::PortRange;
+use crate::reachability::Herald;
 use crate::registrations::{Keeper, RegistrationCounts};
 use crate::shard::{Outside, Shard, ShardCounts, clock};
 use crate::shards::{MAILBOX_ITEMS, Mail, Shards};
@@ -67,6 +68,8 @@ pub struct DriverConfig {
     pub alternate_sip: Vec<SocketAddr>,
     /// What peers are told instead of the second addresses.
     pub alternate_advertise: Option<IpAddr>,
+    /// How often the peers of connections are asked with OPTIONS, in seconds; 0 = never.
+    pub options_ping_seconds: u32,
     /// Ports for RTP and RTCP.
     pub rtp_ports: PortRange,
     /// Silence after which a relayed call is ended, in seconds; 0 = never.
@@ -91,6 +94,7 @@ impl Default for DriverConfig {
             tls: None,
             alternate_sip: Vec::new(),
             alternate_advertise: None,
+            options_ping_seconds: 0,
             rtp_ports: PortRange {
                 first: 20_000,
                 last: 29_999,
@@ -292,9 +296,13 @@ impl Driver {
         let registration_counts = Arc::new(RegistrationCounts::default());
         let (registration_queue, keeper) = Keeper::new(
             store.clone(),
+            bus.clone(),
             Arc::clone(&shards),
             Arc::clone(&registration_counts),
         );
+        let pings_lost = Arc::new(AtomicU64::new(0));
+        let (reachability_queue, herald) =
+            Herald::new(Arc::clone(&shards), bus.clone(), Arc::clone(&pings_lost));
 
         let cdr_counts = Arc::new(CdrCounts::default());
         let (cdr_queue, cdrs) = CdrWriter::start(cdr_sink(store, bus), Arc::clone(&cdr_counts))?;
@@ -309,6 +317,7 @@ impl Driver {
             dns: dns_counts,
             cdrs: cdr_counts,
             registrations: registration_counts,
+            pings_lost,
             swaps,
             mail: Arc::clone(&shards),
             tap: tap.clone(),
@@ -322,6 +331,7 @@ impl Driver {
                 dns: dns.clone(),
                 cdrs: cdr_queue.clone(),
                 registrations: registration_queue.clone(),
+                reachability: reachability_queue.clone(),
                 tap: tap.clone(),
             };
             threads.extend(seat.take(&config, count, &interfaces, &directory, &shards, outside)?);
@@ -329,6 +339,7 @@ impl Driver {
         // The task ends with the last of the shards' ends, after it has written what they said.
         drop(registration_queue);
         let keeper = tokio::spawn(keeper.run());
+        tokio::spawn(herald.run());
         let tasks = Arc::new(Tasks::default());
         let streams = (0..)
             .zip(&*interfaces)
@@ -480,6 +491,8 @@ impl Seat {
             shards: count as u16,
             media_timeout: Duration::from_secs(config.media_timeout_seconds.into()),
             hostname: config.hostname.clone(),
+            options_ping: (config.options_ping_seconds > 0)
+                .then(|| Duration::from_secs(config.options_ping_seconds.into())),
             key_seed: ::media::srtp::KeySeed(rand::random()),
         };
         let mut switch = Switch::new(shard_config, rand::random(), clock());

@@ -32,6 +32,7 @@ mod metrics;
 mod misbehaviours;
 mod offline;
 mod ports;
+mod reachability;
 mod registrations;
 mod shard;
 mod shards;

@@ -4,6 +4,8 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use model::ReachabilityState;
+
 use crate::cdr::CdrCounts;
 use crate::dns::DnsCounts;
 use crate::flows::FlowCounts;
@@ -25,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) dns: Arc<DnsCounts>,
     pub(crate) cdrs: Arc<CdrCounts>,
     pub(crate) registrations: Arc<RegistrationCounts>,
+    pub(crate) pings_lost: Arc<AtomicU64>,
     pub(crate) swaps: Arc<AtomicU64>,
     pub(crate) mail: Arc<Shards>,
     pub(crate) tap: Tap,
@@ -41,6 +44,7 @@ impl Metrics {
         let mut page = Page::default();
         self.sip(&mut page);
         self.registrations(&mut page);
+        self.pings(&mut page);
         self.calls(&mut page);
         self.media(&mut page);
         self.rest(&mut page);
@@ -221,6 +225,37 @@ impl Metrics {
             "registration_reports_lost_total",
             "Reports about registrations that were lost because too many waited.",
             load64(&self.registrations.lost),
+        );
+    }
+
+    fn pings(&self, page: &mut Page) {
+        page.head(
+            "connections_pinged",
+            "gauge",
+            "Connections whose peer is asked with OPTIONS, by whether it answers.",
+        );
+        for (index, state) in ReachabilityState::ALL.into_iter().enumerate() {
+            let count: usize = self
+                .shards
+                .iter()
+                .map(|shard| load(&shard.pinged[index]))
+                .sum();
+            page.labelled("connections_pinged", "state", state.as_str(), count);
+        }
+        page.counter(
+            "options_pings_total",
+            "Peers asked with OPTIONS.",
+            self.counter(|shard| &shard.pings_sent),
+        );
+        page.counter(
+            "options_pings_missed_total",
+            "Of these, without a sign of life.",
+            self.counter(|shard| &shard.pings_missed),
+        );
+        page.counter(
+            "options_reports_lost_total",
+            "Changes of who answers that were lost because too many waited.",
+            load64(&self.pings_lost),
         );
     }
 

@@ -1,5 +1,5 @@
-//! Registrations on their way out of the shards: to the other shards at once, to the log, and behind that to the
-//! store.
+//! Registrations on their way out of the shards: to the other shards at once, to the log and the bus, and behind that
+//! to the store.
 //!
 //! A shard never waits for any of it. One task takes the reports from a bounded queue, tells the other shards where a
 //! peer is, and writes what gathered in a second in one unit of work. Of several reports about one registration only
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bus::Bus;
 use model::{ConnectionKey, Registration, RegistrationDirection, RegistrationEvent, datetime};
 use store::{Store, StoreError};
 use switch::DirectoryChange;
@@ -69,6 +70,7 @@ pub(crate) struct Keeper {
     reports: mpsc::Receiver<(u16, Registration)>,
     shards: Arc<Shards>,
     store: Store,
+    bus: Bus,
     waiting: HashMap<Key, Registration>,
     /// When what waits is written.
     due: Option<Instant>,
@@ -80,6 +82,7 @@ impl Keeper {
     /// A queue and the task that empties it.
     pub(crate) fn new(
         store: Store,
+        bus: Bus,
         shards: Arc<Shards>,
         counts: Arc<RegistrationCounts>,
     ) -> (RegistrationQueue, Self) {
@@ -92,6 +95,7 @@ impl Keeper {
             reports,
             shards,
             store,
+            bus,
             waiting: HashMap::new(),
             due: None,
             writing: JoinSet::new(),
@@ -141,6 +145,8 @@ impl Keeper {
                     .await;
             }
         }
+        let event = bus::Event::Registration(Arc::new(report.clone()));
+        self.bus.emit(event);
         if !matches!(report.event, RegistrationEvent::Failed { .. }) {
             self.waiting
                 .insert((report.connection.clone(), report.direction), report);

@@ -30,6 +30,7 @@ use crate::dns::Dns;
 use crate::flows::Flows;
 use crate::mailbox::Mailbox;
 use crate::misbehaviours::MisbehaviourCounts;
+use crate::reachability::ReachabilityQueue;
 use crate::registrations::RegistrationQueue;
 use crate::shards::{Mail, Shards};
 use crate::tap::{Tap, Traced};
@@ -65,6 +66,7 @@ pub(crate) struct Outside {
     pub(crate) dns: Dns,
     pub(crate) cdrs: CdrQueue,
     pub(crate) registrations: RegistrationQueue,
+    pub(crate) reachability: ReachabilityQueue,
     pub(crate) tap: Tap,
 }
 
@@ -90,6 +92,10 @@ pub(crate) struct ShardCounts {
     pub(crate) carriers_registered: AtomicUsize,
     pub(crate) carriers_failed: AtomicUsize,
     pub(crate) carriers_trying: AtomicUsize,
+    /// In the order of [`model::ReachabilityState::ALL`].
+    pub(crate) pinged: [AtomicUsize; 3],
+    pub(crate) pings_sent: AtomicU64,
+    pub(crate) pings_missed: AtomicU64,
     pub(crate) pairs_in_use: AtomicUsize,
     pub(crate) pairs_quiet: AtomicUsize,
     pub(crate) pairs_free: AtomicUsize,
@@ -320,6 +326,7 @@ impl Shard {
                     .try_send(usize::from(shard), Mail::HandedOver { flow, bytes });
             }
             Output::Registration(report) => self.outside.registrations.push(self.number, *report),
+            Output::Reachability(report) => self.outside.reachability.push(self.number, *report),
             Output::Misbehaved { flow, why } => {
                 self.counts.misbehaved.count(&why);
                 debug!(remote = %flow.remote, %why, "a peer broke the rules");
@@ -427,6 +434,9 @@ impl Shard {
             (&counts.carriers_registered, stats.carriers_registered),
             (&counts.carriers_failed, stats.carriers_failed),
             (&counts.carriers_trying, stats.carriers_trying),
+            (&counts.pinged[0], stats.pinged[0]),
+            (&counts.pinged[1], stats.pinged[1]),
+            (&counts.pinged[2], stats.pinged[2]),
             (&counts.pairs_in_use, pairs.in_use),
             (&counts.pairs_quiet, pairs.quiet),
             (&counts.pairs_free, pairs.free),
@@ -441,6 +451,8 @@ impl Shard {
             (&counts.challenges, stats.challenges),
             (&counts.handovers, stats.handovers),
             (&counts.registers_refused, stats.registers_refused),
+            (&counts.pings_sent, stats.pings_sent),
+            (&counts.pings_missed, stats.pings_missed),
         ];
         for (counter, value) in counters {
             counter.store(value, Ordering::Relaxed);

@@ -5,7 +5,10 @@ use crate::phone::{self, Phone, PhoneEvent};
 use bytes::Bytes;
 use media::relay::{Command, Event as MediaEvent, RelayId, RelayStats, Silent};
 use media::srtp::KeySeed;
-use model::{Binding, Cdr, ConnectionKey, Registration, RegistrationDirection, RegistrationEvent};
+use model::{
+    Binding, Cdr, ConnectionKey, Reachability, ReachabilityState, Registration,
+    RegistrationDirection, RegistrationEvent,
+};
 use sip::endpoint::{Flow, Interface, SessionInterval};
 use sip::message::Message;
 use sip::random::Random;
@@ -148,6 +151,8 @@ pub struct World {
     /// Bindings of peers, as the store would keep them.
     bindings: BTreeMap<ConnectionKey, Arc<Binding>>,
     registrations: Vec<(Duration, Registration)>,
+    reachability: Vec<(Duration, Reachability)>,
+    options_ping: Option<Duration>,
     phones: Vec<Phone>,
     addresses: BTreeMap<SocketAddr, usize>,
     queue: BinaryHeap<Reverse<Due>>,
@@ -163,13 +168,18 @@ pub struct World {
 impl World {
     /// A world with a switch that knows nothing yet, and nobody else.
     pub fn new(config: WorldConfig) -> Self {
+        Self::pinging(config, None)
+    }
+
+    /// The same with a switch that asks its peers with OPTIONS at this interval.
+    pub fn pinging(config: WorldConfig, options_ping: Option<Duration>) -> Self {
         let start = Instant::now();
         let mut random = Random::new(config.seed);
         let clock = Clock {
             now: start,
             unix_ms: START_UNIX_MS,
         };
-        let shards = switches(config.shards.max(1), &mut random, clock);
+        let shards = switches(config.shards.max(1), options_ping, &mut random, clock);
         Self {
             start,
             now: start,
@@ -179,6 +189,8 @@ impl World {
             changes: Vec::new(),
             bindings: BTreeMap::new(),
             registrations: Vec::new(),
+            reachability: Vec::new(),
+            options_ping,
             phones: Vec::new(),
             addresses: BTreeMap::new(),
             queue: BinaryHeap::new(),
@@ -203,7 +215,8 @@ impl World {
     /// The switch dies without a word and starts anew, with the same records and with what was registered.
     pub fn restart(&mut self) {
         let clock = self.clock();
-        self.shards = switches(self.shards.len() as u16, &mut self.random, clock);
+        let count = self.shards.len() as u16;
+        self.shards = switches(count, self.options_ping, &mut self.random, clock);
         self.relays.clear();
         let records = self.changes.clone();
         let live = self
@@ -228,6 +241,11 @@ impl World {
     /// What became of registrations, with the time since the start.
     pub fn registrations(&self) -> &[(Duration, Registration)] {
         &self.registrations
+    }
+
+    /// Changes of who answers OPTIONS, with the time since the start.
+    pub fn reachability(&self) -> &[(Duration, Reachability)] {
+        &self.reachability
     }
 
     /// The records as a shard sees them.
@@ -424,6 +442,7 @@ impl World {
                     self.give(usize::from(shard), Input::HandedOver { flow, bytes })
                 }
                 Output::Registration(report) => self.registration(shard, *report),
+                Output::Reachability(report) => self.reached(shard, *report),
                 Output::Lookup(_) | Output::Misbehaved { .. } => {}
             }
         }
@@ -458,6 +477,18 @@ impl World {
         let change = DirectoryChange::Binding {
             connection: report.connection,
             binding,
+        };
+        for other in (0..self.shards.len()).filter(|other| *other != shard) {
+            self.give(other, Input::Directory(change.clone()));
+        }
+    }
+
+    /// Tells the other shards whether a peer answers, as the driver does.
+    fn reached(&mut self, shard: usize, report: Reachability) {
+        self.reachability.push((self.elapsed(), report.clone()));
+        let change = DirectoryChange::Silent {
+            connection: report.connection,
+            since_ms: (report.state == ReachabilityState::Down).then_some(report.at_ms),
         };
         for other in (0..self.shards.len()).filter(|other| *other != shard) {
             self.give(other, Input::Directory(change.clone()));
@@ -544,7 +575,12 @@ impl World {
 }
 
 /// The shards of a switch that starts.
-fn switches(count: u16, random: &mut Random, clock: Clock) -> Vec<Switch> {
+fn switches(
+    count: u16,
+    options_ping: Option<Duration>,
+    random: &mut Random,
+    clock: Clock,
+) -> Vec<Switch> {
     (0..count)
         .map(|owner| {
             let interface = Interface {
@@ -559,6 +595,7 @@ fn switches(count: u16, random: &mut Random, clock: Clock) -> Vec<Switch> {
                 shards: count,
                 media_timeout: Duration::from_secs(60),
                 hostname: "switch.example".to_owned(),
+                options_ping,
                 key_seed: KeySeed([owner as u8; 32]),
             };
             Switch::new(shard, random.next_u64(), clock)

@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) tls_trust: Vec<PathBuf>,
+    pub(crate) options_ping_seconds: u32,
     pub(crate) rtp_ports: PortRange,
     pub(crate) media_timeout_seconds: u32,
     pub(crate) port_quiet_seconds: u32,
@@ -296,6 +297,28 @@ pub(crate) const GROUPS: &[Group] = &[
                 },
             },
             Setting {
+                key: "options_ping_seconds",
+                unit: "seconds",
+                default: &["0"],
+                many: false,
+                bare: true,
+                doc: &[
+                    "How often the peer of each connection is asked with OPTIONS whether it is there; 0 asks nobody.",
+                    "Routes pass over a peer that used to answer and does not any more. 60 suits most; 25 also keeps",
+                    "the way through a NAT open for peers that register over UDP.",
+                ],
+                apply: |config, texts| {
+                    let text = one(texts)?;
+                    config.options_ping_seconds = match integer(text, 0, 3_600)? as u32 {
+                        1..=4 => {
+                            return Err(format!("is \"{text}\"; it can be 0, or 5 to 3600"));
+                        }
+                        seconds => seconds,
+                    };
+                    Ok(())
+                },
+            },
+            Setting {
                 key: "max_calls",
                 unit: "calls",
                 default: &["10000"],
@@ -488,6 +511,7 @@ impl Default for Config {
             tls_key: None,
             tls_client_ca: None,
             tls_trust: Vec::new(),
+            options_ping_seconds: 0,
             rtp_ports: PortRange { first: 0, last: 0 },
             media_timeout_seconds: 0,
             port_quiet_seconds: 0,

@@ -2,6 +2,7 @@
 
 use crate::call::{media, terms};
 use crate::directory::{Connection, Directory};
+use crate::pings;
 use crate::plan::{self, MAX_LOSERS_SHOWN, PlanContext, Routed};
 use crate::routing::identity::Claims;
 use crate::source::{self, Attempt};
@@ -99,14 +100,19 @@ pub fn explain(
             });
         }
     };
-    for candidate in &plan.candidates {
+    let mut candidates = Vec::with_capacity(plan.candidates.len());
+    for candidate in plan.candidates {
         limits(&candidate.target, "term", &mut trail);
+        match pings::passed_over(directory, &candidate) {
+            Some(why) => trail.step("options", Some(candidate.target.label()), || why),
+            None => candidates.push(candidate),
+        }
     }
-    let mut candidates = plan.candidates.into_iter();
+    let mut candidates = candidates.into_iter();
     let Some(plan) = candidates.next() else {
         return Ok(Explanation {
             steps: trail.into_steps(),
-            outcome: "The call goes nowhere.".to_owned(),
+            outcome: "The call is refused: no connection answers OPTIONS.".to_owned(),
             refused_with: Some(503),
             ..Explanation::default()
         });

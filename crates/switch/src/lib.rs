@@ -20,6 +20,7 @@
 //! | `registrar` | peers that register with us |
 //! | `outbound_registration` | our registrations with carriers |
 //! | `agenda` | what is done for connections again and again, each at its time |
+//! | `pings` | peers asked with OPTIONS whether they are there |
 //! | `quarantine` | connections that failed of late |
 //! | `door` | which shard owns a message |
 //! | [`mod@explain`] | the same decisions, told to a reader |
@@ -33,6 +34,7 @@ pub mod explain;
 mod limits;
 mod options;
 mod outbound_registration;
+mod pings;
 pub mod plan;
 mod quarantine;
 mod registrar;
@@ -45,6 +47,7 @@ pub use call::{CallKey, MAX_RING_SECONDS, STATISTICS_WAIT_SECONDS};
 pub use directory::{Directory, DirectoryChange, DomainPart};
 pub use explain::explain;
 pub use outbound_registration::REGISTERS_PER_SECOND;
+pub use pings::PINGS_PER_SECOND;
 pub use registrar::{MAX_EXPIRES_SECONDS, MIN_EXPIRES_SECONDS};
 pub use switch::{Clock, Input, Output, ShardConfig, Stats, Switch};
 

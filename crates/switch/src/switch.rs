@@ -8,12 +8,13 @@ use crate::challenge::Gatekeeper;
 use crate::directory::{Directory, DirectoryChange};
 use crate::door::{Door, Owner};
 use crate::outbound_registration::OutboundRegistrations;
+use crate::pings::Pings;
 use crate::quarantine::{self, Quarantine};
 use crate::registrar::Registrar;
 use media::relay::{Command, Event as MediaEvent, RelayId, Side};
 use media::srtp::{KeySeed, KeySource};
-use model::Registration;
 use model::cdr::Cdr;
+use model::{Reachability, Registration};
 use sip::Misbehaviour;
 use sip::endpoint::{Endpoint, Flow};
 use sip::event::{Event, RequestId, ServerRequestId, SessionId};
@@ -69,6 +70,8 @@ pub struct ShardConfig {
     pub media_timeout: Duration,
     /// Host name of this node, for routes that hold on one node only.
     pub hostname: String,
+    /// How often the peers of connections are asked with OPTIONS whether they are there; `None` means never.
+    pub options_ping: Option<Duration>,
     /// Of the keys of SRTP; from the operating system's generator, and another one in each shard.
     pub key_seed: KeySeed,
 }
@@ -129,6 +132,8 @@ pub enum Output {
     },
     /// A registration was made, ended, or could not be made: keep it, tell the other shards of a peer's, log it.
     Registration(Box<Registration>),
+    /// Whether a peer answers has changed: tell the other shards, log it.
+    Reachability(Box<Reachability>),
     /// A peer broke the rules; for logs and counters.
     Misbehaved {
         /// Where its message came from.
@@ -173,6 +178,12 @@ pub struct Stats {
     pub farewells: usize,
     /// REGISTERs of peers refused, since the start; challenges are none.
     pub registers_refused: u64,
+    /// Connections that this shard asks with OPTIONS, by state in the order of [`model::ReachabilityState::ALL`].
+    pub pinged: [usize; 3],
+    /// Questions asked, since the start.
+    pub pings_sent: u64,
+    /// Questions without a sign of life, since the start.
+    pub pings_missed: u64,
 }
 
 /// One shard.
@@ -182,6 +193,7 @@ pub struct Switch {
     door: Door,
     registrar: Registrar,
     outbound: OutboundRegistrations,
+    pings: Pings,
 }
 
 /// What calls work with.
@@ -239,6 +251,7 @@ impl Switch {
         let gatekeeper = Gatekeeper::new(&mut random);
         let door = Door::new(config.sip.owner, config.shards);
         let instance = random.next_u64();
+        let pings = Pings::new(clock.now, config.options_ping);
         let core = Core {
             clock,
             keys: KeySource::new(&config.key_seed),
@@ -265,6 +278,7 @@ impl Switch {
             door,
             registrar: Registrar::default(),
             outbound: OutboundRegistrations::new(clock.now),
+            pings,
         }
     }
 
@@ -295,6 +309,7 @@ impl Switch {
                 self.core.directory.apply(change.clone());
                 self.registrar.on_change(&mut self.core, &change);
                 self.outbound.on_change(&mut self.core, &change);
+                self.pings.on_change(&mut self.core, &change);
             }
             Input::Drain {
                 retry_after_seconds,
@@ -302,6 +317,7 @@ impl Switch {
                 self.core.endpoint.drain(Some(retry_after_seconds));
                 // Carriers need not find out by themselves that nobody takes calls here.
                 self.outbound.stop(&mut self.core);
+                self.pings.stop();
             }
             Input::HangUpAll => self.hang_up_all(),
             Input::Timeout => self
@@ -312,6 +328,7 @@ impl Switch {
         self.fire_wakes();
         self.registrar.on_time(&mut self.core);
         self.outbound.on_time(&mut self.core);
+        self.pings.on_time(&mut self.core);
         quarantine::on_time(&mut self.core);
         self.pump();
     }
@@ -329,6 +346,7 @@ impl Switch {
             self.core.endpoint.poll_timeout(),
             self.registrar.poll_timeout(),
             self.outbound.poll_timeout(),
+            self.pings.poll_timeout(),
             self.core.quarantine.poll_timeout(),
         ];
         timeouts.into_iter().flatten().min()
@@ -344,6 +362,7 @@ impl Switch {
             .count();
         let counters = &self.core.stats;
         let carriers = self.outbound.states();
+        let pings = self.pings.stats();
         Stats {
             calls: self.calls.len() - released,
             calls_released: released,
@@ -361,6 +380,9 @@ impl Switch {
             carriers_trying: carriers.trying,
             farewells: self.outbound.farewells(),
             registers_refused: counters.registers_refused,
+            pinged: pings.by_state,
+            pings_sent: pings.sent,
+            pings_missed: pings.missed,
         }
     }
 
@@ -492,12 +514,14 @@ impl Switch {
                 status,
                 response,
             } => {
-                let of_ours =
-                    self.outbound
-                        .on_response(&mut self.core, id, status, response.as_ref());
-                if !of_ours
-                    && !quarantine::on_response(&mut self.core, id, status, response.is_some())
-                {
+                let core = &mut self.core;
+                let came = response.is_some();
+                let of_ours = self
+                    .outbound
+                    .on_response(core, id, status, response.as_ref())
+                    || self.pings.on_response(core, id, status, came)
+                    || quarantine::on_response(core, id, status, came);
+                if !of_ours {
                     offers::on_response(&mut self.core, id, status, response.as_ref());
                 }
             }

@@ -8,6 +8,7 @@ use super::media::{Body, OfferOutcome};
 use super::{Call, Leg, Stage, setup, terms};
 use crate::directory::Connection;
 use crate::limits::Reservation;
+use crate::pings;
 use crate::plan::{Candidate, Plan};
 use crate::quarantine::{ASIDE, FAILURES, WINDOW};
 use crate::routing::routes::{self, Continuation, Failure};
@@ -64,6 +65,11 @@ impl Failover {
     ) -> Option<(Candidate, Reservation)> {
         while let Some(candidate) = self.left.pop_front() {
             let target = &candidate.target;
+            if let Some(why) = pings::passed_over(&core.directory, &candidate) {
+                trail.step("options", Some(target.label()), || why);
+                self.passed_over = "No connection answers OPTIONS";
+                continue;
+            }
             if candidate.by_route && core.quarantine.holds(core.clock.now, &target.key()) {
                 trail.step("quarantine", Some(target.label()), || {
                     format!(

@@ -11,6 +11,7 @@ mod dial_policy;
 mod part;
 mod prefix_index;
 mod route;
+mod silent;
 
 use bindings::Bindings;
 pub use connection::{Address, Connection};
@@ -18,6 +19,7 @@ pub use dial_plan::{DialPlan, DialRule};
 pub use dial_policy::{DialPolicy, Permission};
 pub use part::{BuildProblem, DomainPart};
 pub use route::{Route, Routes};
+use silent::Silent;
 
 use model::pattern::Subject;
 use model::{Binding, ConnectionKey};
@@ -55,6 +57,13 @@ pub enum DirectoryChange {
         /// When, in milliseconds since the Unix epoch; a moment that is over ends it at once.
         unix_ms: i64,
     },
+    /// The peer of a connection has stopped answering OPTIONS, or answers again.
+    Silent {
+        /// The connection.
+        connection: ConnectionKey,
+        /// Since when it is silent, in milliseconds since the Unix epoch; `None` when it answers.
+        since_ms: Option<i64>,
+    },
 }
 
 /// The records of all domains, as one shard sees them.
@@ -65,6 +74,7 @@ pub struct Directory {
     term: HostIndex,
     addresses: HashMap<String, Arc<[IpAddr]>>,
     bindings: Bindings,
+    silent: Silent,
 }
 
 impl Directory {
@@ -75,6 +85,7 @@ impl Directory {
                 let old = self.parts.insert(part.name.clone(), Arc::clone(&part));
                 self.forget(old);
                 self.bindings.keep(&part.name, Some(&part));
+                self.silent.keep(&part.name, Some(&part));
                 for connection in &part.connections {
                     self.orig.insert(connection.orig.literal_host(), connection);
                     self.term.insert(connection.term.literal_host(), connection);
@@ -84,6 +95,7 @@ impl Directory {
                 let old = self.parts.remove(&name);
                 self.forget(old);
                 self.bindings.keep(&name, None);
+                self.silent.keep(&name, None);
             }
             DirectoryChange::Addresses { host, addresses } => {
                 self.addresses.insert(host, addresses);
@@ -93,6 +105,10 @@ impl Directory {
                 binding,
             } => self.bindings.put(&connection, binding),
             DirectoryChange::BindingEnds { .. } => {}
+            DirectoryChange::Silent {
+                connection,
+                since_ms,
+            } => self.silent.put(&connection, since_ms),
         }
     }
 
@@ -178,6 +194,12 @@ impl Directory {
     pub fn binding_of(&self, key: &ConnectionKey) -> Option<&Arc<Binding>> {
         self.bindings
             .get(&key.domain, &key.connection_orig_match_pattern)
+    }
+
+    /// Since when a connection's peer has not answered OPTIONS any more, in milliseconds since the Unix epoch.
+    /// `None` while it does, has never done, or is not asked.
+    pub fn silent_since_ms(&self, connection: &Connection) -> Option<i64> {
+        self.silent.since_ms(connection)
     }
 
     /// A stream is no more.
