@@ -3,6 +3,7 @@
 import pytest
 
 from lib import digest
+from lib.tenant import Tenant
 
 PROOF = {
     "connection_require_sip_authentication_enabled": "yes",
@@ -36,6 +37,19 @@ def test_both_algorithms_are_offered_the_widest_known_first(carriers):
     assert [one.get("algorithm", "MD5").upper() for one in offered] == ["MD5", "SHA-256"]
     assert all(one["qop"] == "auth" for one in offered)
     assert {one["realm"] for one in offered} == {two.tenant.host("a")}
+
+
+def test_phones_that_choke_on_sha_256_are_offered_md5_alone(own_switch, ua):
+    """The setting `digest_algorithms`; libre 1.1, and with it Debian 12's baresip, cannot register without it."""
+    tenant, phone = Tenant(own_switch("--digest-algorithms", "MD5")), ua(user="phone")
+    tenant.connection("a", phone.hostport, **PROOF)
+    host, port = tenant.switch.sip_address()
+    call = phone.invite((host, port), f"sip:1@{host}:{port}", f"sip:2@{tenant.host('a')}")
+    asked = call.expect(407)
+    (only,) = asked.all("Proxy-Authenticate")
+    assert digest.parse(only)["algorithm"] == "MD5"
+    call.authenticate(asked, "trunk-user", "trunk-secret")
+    assert phone.response_to(call.invite).status == 404, "it is inside, where nothing has that number"
 
 
 def test_the_wrong_password_is_refused_and_nothing_rings(carriers):

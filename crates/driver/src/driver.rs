@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bus::{Bus, Health};
 use model::Cdr;
+use sip::auth::ALGORITHMS;
 use sip::endpoint::Interface;
+use sip::message::header::challenge::Algorithm;
 use sip::transport::Transport;
 use sockets::UdpSocket;
 use store::{Store, StoreError};
@@ -70,6 +72,8 @@ pub struct DriverConfig {
     pub alternate_advertise: Option<IpAddr>,
     /// How often the peers of connections are asked with OPTIONS, in seconds; 0 = never.
     pub options_ping_seconds: u32,
+    /// What challenges offer to peers that have to authenticate, in this order.
+    pub digest_algorithms: Vec<Algorithm>,
     /// Ports for RTP and RTCP.
     pub rtp_ports: PortRange,
     /// Silence after which a relayed call is ended, in seconds; 0 = never.
@@ -95,6 +99,7 @@ impl Default for DriverConfig {
             alternate_sip: Vec::new(),
             alternate_advertise: None,
             options_ping_seconds: 0,
+            digest_algorithms: ALGORITHMS.to_vec(),
             rtp_ports: PortRange {
                 first: 20_000,
                 last: 29_999,
@@ -493,6 +498,7 @@ impl Seat {
             hostname: config.hostname.clone(),
             options_ping: (config.options_ping_seconds > 0)
                 .then(|| Duration::from_secs(config.options_ping_seconds.into())),
+            digest_algorithms: config.digest_algorithms.clone(),
             key_seed: ::media::srtp::KeySeed(rand::random()),
         };
         let mut switch = Switch::new(shard_config, rand::random(), clock());

@@ -44,6 +44,8 @@ pub use driver::{Driver, DriverConfig, MAX_ADDRESSES, MAX_SHARDS, StartError};
 pub use flows::{MAX_FLOWS, MAX_FLOWS_PER_ADDRESS};
 pub use offline::{OfflineError, explain_offline};
 pub use ports::{PORT_QUIET_SECONDS, PortRange};
+pub use sip::auth::ALGORITHMS as DIGEST_ALGORITHMS;
+pub use sip::message::header::challenge::Algorithm as DigestAlgorithm;
 pub use sip::transport::Transport;
 pub use tap::{Tap, Traced};
 pub use tls::{MAX_HANDSHAKES, TlsError, TlsFiles};

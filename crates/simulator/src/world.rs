@@ -596,6 +596,7 @@ fn switches(
                 media_timeout: Duration::from_secs(60),
                 hostname: "switch.example".to_owned(),
                 options_ping,
+                digest_algorithms: sip::auth::ALGORITHMS.to_vec(),
                 key_seed: KeySeed([owner as u8; 32]),
             };
             Switch::new(shard, random.next_u64(), clock)

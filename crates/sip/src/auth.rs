@@ -20,6 +20,12 @@ pub const NONCE_LIFETIME_SECONDS: u64 = 60;
 /// nonce made before it becomes stale: a client then answers one more challenge, nothing else.
 pub const USED_NONCES_MAX: usize = 65_536;
 
+/// What challenges offer unless they are told otherwise, in this order.
+///
+/// MD5 stands first although RFC 8760 §2.4 would have the strongest there: many phones and gateways look at the first
+/// challenge alone and give up on an algorithm they do not know, while those that know SHA-256 look at all of them.
+pub const ALGORITHMS: [Algorithm; 2] = [Algorithm::Md5, Algorithm::Sha256];
+
 /// A password. Printing it for debugging shows none of it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
@@ -88,6 +94,8 @@ pub enum Wrong {
 /// The server's half: makes challenges and checks answers.
 pub struct Authenticator {
     key: [u8; 32],
+    /// Offered in this order, and no other is accepted.
+    algorithms: Vec<Algorithm>,
     /// Nonces tell time relative to the first use of this value.
     epoch: Option<Instant>,
     serial: u64,
@@ -115,6 +123,7 @@ impl Authenticator {
     pub fn new(secret: [u8; 32]) -> Self {
         Self {
             key: secret,
+            algorithms: ALGORITHMS.to_vec(),
             epoch: None,
             serial: 0,
             used: BTreeMap::new(),
@@ -122,20 +131,25 @@ impl Authenticator {
         }
     }
 
+    /// Offers and accepts these algorithms alone, in this order; `-sess` goes with its algorithm.
+    #[must_use]
+    pub fn offering(mut self, algorithms: Vec<Algorithm>) -> Self {
+        self.algorithms = algorithms;
+        self
+    }
+
     /// The values of the WWW-Authenticate (or Proxy-Authenticate) headers. `stale` says that only the
     /// nonce was wrong.
     ///
-    /// MD5 stands first although RFC 8760 §2.4 would have the strongest there: many phones and
-    /// gateways look at the first challenge alone and give up on an algorithm they do not know, while
-    /// those that know SHA-256 look at all of them. Only `auth` is offered: what changes a body on
+    /// Only `auth` is offered: what changes a body on
     /// its way would break every `auth-int` answer, which is checked all the same when one comes.
     pub fn challenge(&mut self, now: Instant, realm: &str, stale: bool) -> Vec<String> {
         let milliseconds = self.milliseconds(now);
         self.serial += 1;
         let nonce = self.nonce(milliseconds, self.serial, realm);
-        [Algorithm::Md5, Algorithm::Sha256]
-            .into_iter()
-            .map(|algorithm| {
+        self.algorithms
+            .iter()
+            .map(|&algorithm| {
                 Challenge {
                     realm: realm.to_owned(),
                     nonce: nonce.clone(),
@@ -179,6 +193,13 @@ impl Authenticator {
         let Some(algorithm) = given.algorithm else {
             return Verdict::Unusable;
         };
+        if !self
+            .algorithms
+            .iter()
+            .any(|&offered| strength(offered) == strength(algorithm))
+        {
+            return Verdict::Unusable;
+        }
         if given.realm != realm {
             return Verdict::Wrong(Wrong::Realm);
         }

@@ -382,6 +382,15 @@ mod tests {
             &["drain_seconds", "-1", "0 to 86400"],
         );
         check_error("log_format = \"xml\"\n", &["log_format", "xml", "json"]);
+        check_error(
+            "digest_algorithms = [\"MD5\", \"SHA-1\"]\n",
+            &["digest_algorithms", "SHA-1", "MD5 and SHA-256"],
+        );
+        check_error(
+            "digest_algorithms = [\"MD5\", \"md5\"]\n",
+            &["digest_algorithms", "MD5 twice"],
+        );
+        check_error("digest_algorithms = []\n", &["digest_algorithms", "empty"]);
         check_error("http = 8080\n", &["http", "8080", "127.0.0.1:8080"]);
         check_error("[sip]\na = 1\n", &["sip", "table"]);
         check_error("a = \n", &["line 1", "TOML"]);

@@ -335,6 +335,7 @@ pub(crate) fn driver_config(config: &Config) -> DriverConfig {
         alternate_sip: config.alternate_sip.clone(),
         alternate_advertise: config.alternate_advertise,
         options_ping_seconds: config.options_ping_seconds,
+        digest_algorithms: config.digest_algorithms.clone(),
         rtp_ports: config.rtp_ports,
         media_timeout_seconds: config.media_timeout_seconds,
         port_quiet_seconds: config.port_quiet_seconds,

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use driver::PortRange;
+use driver::{DIGEST_ALGORITHMS, DigestAlgorithm, PortRange};
 
 /// Everything the program can be told, after all sources were laid over each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) tls_trust: Vec<PathBuf>,
     pub(crate) options_ping_seconds: u32,
+    pub(crate) digest_algorithms: Vec<DigestAlgorithm>,
     pub(crate) rtp_ports: PortRange,
     pub(crate) media_timeout_seconds: u32,
     pub(crate) port_quiet_seconds: u32,
@@ -319,6 +320,21 @@ pub(crate) const GROUPS: &[Group] = &[
                 },
             },
             Setting {
+                key: "digest_algorithms",
+                unit: "MD5 or SHA-256",
+                default: &["MD5", "SHA-256"],
+                many: true,
+                bare: false,
+                doc: &[
+                    "What is offered to peers that have to authenticate, in this order; no other is accepted.",
+                    "Phones from before RFC 8760 may give up when they see SHA-256 at all: MD5 alone helps them.",
+                ],
+                apply: |config, texts| {
+                    config.digest_algorithms = digest_algorithms(texts)?;
+                    Ok(())
+                },
+            },
+            Setting {
                 key: "max_calls",
                 unit: "calls",
                 default: &["10000"],
@@ -512,6 +528,7 @@ impl Default for Config {
             tls_client_ca: None,
             tls_trust: Vec::new(),
             options_ping_seconds: 0,
+            digest_algorithms: Vec::new(),
             rtp_ports: PortRange { first: 0, last: 0 },
             media_timeout_seconds: 0,
             port_quiet_seconds: 0,
@@ -589,6 +606,25 @@ fn one(texts: &[String]) -> Result<&str, String> {
         [text] => Ok(text.trim()),
         _ => Err(format!("takes one value, not {}", texts.len())),
     }
+}
+
+/// Algorithms of digest challenges: at least one, none twice.
+fn digest_algorithms(texts: &[String]) -> Result<Vec<DigestAlgorithm>, String> {
+    let mut algorithms = Vec::new();
+    for text in texts {
+        let algorithm = DIGEST_ALGORITHMS
+            .into_iter()
+            .find(|known| known.as_str().eq_ignore_ascii_case(text.trim()))
+            .ok_or_else(|| format!("is {text:?}; MD5 and SHA-256 are known"))?;
+        if algorithms.contains(&algorithm) {
+            return Err(format!("names {} twice", algorithm.as_str()));
+        }
+        algorithms.push(algorithm);
+    }
+    if algorithms.is_empty() {
+        return Err("is empty; name MD5, SHA-256 or both".into());
+    }
+    Ok(algorithms)
 }
 
 /// Addresses to listen on, between `least` and what the driver can carry.

@@ -7,6 +7,7 @@
 
 use crate::directory::Connection;
 use sip::auth::{Authenticator, Secret, Verdict, Wrong};
+use sip::message::header::challenge::Algorithm;
 use sip::message::{Message, Method, Name, ResponseDraft};
 use sip::random::Random;
 use std::collections::{HashMap, VecDeque};
@@ -41,14 +42,14 @@ pub(crate) struct Gatekeeper {
 }
 
 impl Gatekeeper {
-    /// A gatekeeper whose nonces are sealed with a key drawn from `random`.
-    pub(crate) fn new(random: &mut Random) -> Self {
+    /// A gatekeeper that offers these algorithms, its nonces sealed with a key drawn from `random`.
+    pub(crate) fn new(random: &mut Random, algorithms: Vec<Algorithm>) -> Self {
         let mut key = [0; 32];
         for chunk in key.chunks_exact_mut(8) {
             chunk.copy_from_slice(&random.next_u64().to_le_bytes());
         }
         Self {
-            authenticator: Authenticator::new(key),
+            authenticator: Authenticator::new(key).offering(algorithms),
             failures: HashMap::new(),
             order: VecDeque::new(),
             secret: random.next_u64(),
@@ -147,10 +148,11 @@ impl Gatekeeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sip::auth::ALGORITHMS;
 
     #[test]
     fn failures_are_counted_by_call_and_the_oldest_forgotten() {
-        let mut gatekeeper = Gatekeeper::new(&mut Random::new(1));
+        let mut gatekeeper = Gatekeeper::new(&mut Random::new(1), ALGORITHMS.to_vec());
         assert_eq!(gatekeeper.count_failure("a"), 1);
         assert_eq!(gatekeeper.count_failure("b"), 1);
         assert_eq!(gatekeeper.count_failure("a"), 2);

@@ -18,6 +18,7 @@ use model::{Reachability, Registration};
 use sip::Misbehaviour;
 use sip::endpoint::{Endpoint, Flow};
 use sip::event::{Event, RequestId, ServerRequestId, SessionId};
+use sip::message::header::challenge::Algorithm;
 use sip::message::{ByteStr, Method, ResponseDraft};
 use sip::random::Random;
 use sip::resolve::Question;
@@ -72,6 +73,8 @@ pub struct ShardConfig {
     pub hostname: String,
     /// How often the peers of connections are asked with OPTIONS whether they are there; `None` means never.
     pub options_ping: Option<Duration>,
+    /// What challenges offer to peers that have to authenticate, in this order.
+    pub digest_algorithms: Vec<Algorithm>,
     /// Of the keys of SRTP; from the operating system's generator, and another one in each shard.
     pub key_seed: KeySeed,
 }
@@ -248,7 +251,7 @@ impl Switch {
         // Who is told is a matter of each connection.
         config.sip.software = None;
         let endpoint = Endpoint::new(config.sip.clone(), random.next_u64());
-        let gatekeeper = Gatekeeper::new(&mut random);
+        let gatekeeper = Gatekeeper::new(&mut random, config.digest_algorithms.clone());
         let door = Door::new(config.sip.owner, config.shards);
         let instance = random.next_u64();
         let pings = Pings::new(clock.now, config.options_ping);

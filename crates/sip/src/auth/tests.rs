@@ -165,6 +165,25 @@ fn the_widest_known_is_offered_first_and_the_strongest_answered() {
 }
 
 #[test]
+fn an_algorithm_that_is_not_offered_is_not_accepted() {
+    for (kept, refused) in [(0, 1), (1, 0)] {
+        let mut pair = Pair::new();
+        let both = pair.challenge();
+        pair.server = Authenticator::new([7; 32]).offering(vec![ALGORITHMS[kept]]);
+        let offered = pair.challenge();
+        assert_eq!(offered.len(), 1);
+        assert!(
+            offered[0].contains(ALGORITHMS[kept].as_str()),
+            "{offered:?}"
+        );
+        let other = pair.answer(&both[refused..=refused], 1);
+        assert_eq!(pair.verify(&other), Verdict::Unusable);
+        let answer = pair.answer(&offered, 1);
+        assert_eq!(pair.verify(&answer), Verdict::Ok);
+    }
+}
+
+#[test]
 fn what_cannot_be_answered_is_passed_over() {
     let attempt = |challenges: &[&str], realm: Option<&str>| {
         let credentials = Credentials {
