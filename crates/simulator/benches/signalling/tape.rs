@@ -176,6 +176,8 @@ impl Tape {
             shards: 1,
             media_timeout: Duration::from_secs(60),
             hostname: "switch.example".to_owned(),
+            options_ping: None,
+            digest_algorithms: sip::auth::ALGORITHMS.to_vec(),
             key_seed: KeySeed([7; 32]),
         };
         let clock = self.clock(Duration::ZERO);
