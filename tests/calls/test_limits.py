@@ -1,8 +1,13 @@
 """`limits-max-active-calls-*`: N calls pass, the next one does not, and a hang-up makes room."""
 
+import contextlib
+import sqlite3
+
 import pytest
 
 from lib import sdp
+from lib.tenant import Carriers, Tenant
+from lib.waiting import wait_until
 
 
 def answered(two):
@@ -57,3 +62,37 @@ def test_a_reinvite_does_not_count(carriers):
     call.ack()
     leg.expect("ACK")
     hang_up(two, (call, leg))
+
+
+def maxima(switch):
+    """What the store keeps of the most calls at once: pattern to (this month, last month)."""
+    with contextlib.closing(sqlite3.connect(f"file:{switch.data / 'strowger.db'}?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT orig_match_pattern, this_month, last_month FROM call_maxima").fetchall()
+    return {pattern: (this, last) for pattern, this, last in rows}
+
+
+def test_after_a_crash_there_are_no_calls_and_the_maximum_of_the_month_is_kept(own_switch):
+    switch = own_switch(name="maxima")
+    tenant = Tenant(switch)
+    two = Carriers(tenant, a={"limits_max_active_calls_orig": 2})
+    up = [answered(two), answered(two)]
+    two.call().expect(503)
+    hang_up(two, up.pop())
+    pattern = f"sip*@{tenant.host('a')}"
+    wait_until("the maximum is written", lambda: maxima(switch).get(pattern) == (2, 0))
+    before = tenant.read("a")
+    assert before["active-calls-orig-current"] == 1
+    assert before["active-calls-max-this-month"] == 2
+    switch.kill()
+    again = own_switch(name="maxima", http_port=switch.http_port, sip_port=switch.sip_port)
+    assert again.data == switch.data
+    after = tenant.read("a")
+    assert after["active-calls-orig-current"] == 0, "no call outlives the process"
+    assert after["active-calls-orig-since-startup"] == 0
+    assert (after["active-calls-max-this-month"], after["active-calls-max-last-month"]) == (2, 0)
+    # All places are free, whatever the peers still think.
+    up = [answered(two), answered(two)]
+    two.call().expect(503)
+    for pair in up:
+        hang_up(two, pair)
+    two.close()

@@ -11,7 +11,7 @@ use switch::plan::PlanContext;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::feed::CounterBook;
+use crate::counters::CounterBook;
 use crate::metrics::Metrics;
 use crate::shards::{Mail, Shards};
 

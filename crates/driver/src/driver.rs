@@ -21,9 +21,10 @@ use tracing::{info, warn};
 
 use crate::answers::{Answers, Tasks};
 use crate::cdr::{CdrCounts, CdrWriter};
+use crate::counters::{CounterBook, MaximaKeeper};
 use crate::desk::MediaDesk;
 use crate::dns::{Dns, DnsCounts, Hickory, NoDns};
-use crate::feed::{CounterBook, Feed};
+use crate::feed::Feed;
 use crate::flows::{Common, FlowCounts, FlowTable, Flows, Listener, StreamDoor};
 use crate::interfaces::{self, Bound};
 use crate::mailbox::{self, Mailbox};
@@ -52,7 +53,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How often is looked whether they have.
 const FAREWELL_CHECK: Duration = Duration::from_millis(20);
 
-/// How long the last registrations may take into the store.
+/// How long the last registrations, and the last maxima of calls, may take into the store.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
 /// What the driver has to know.
@@ -234,6 +235,8 @@ pub struct Driver {
     threads: Vec<JoinHandle<()>>,
     cdrs: CdrWriter,
     keeper: tokio::task::JoinHandle<()>,
+    /// The keeper of monthly maxima, and what it runs for as long as.
+    maxima: (tokio::sync::watch::Sender<()>, tokio::task::JoinHandle<()>),
 }
 
 /// What is made for a shard before any shard runs: they all have to know each other.
@@ -286,7 +289,13 @@ impl Driver {
         let questions = bus
             .answer_questions()
             .map_err(|error| StartError::Bus(error.to_string()))?;
-        let counters = Arc::new(CounterBook::default());
+        let maxima = store
+            .read(|reader| reader.call_maxima())
+            .await
+            .map_err(StartError::Store)?;
+        let counters = Arc::new(CounterBook::with(&maxima));
+        let (running, stopped) = tokio::sync::watch::channel(());
+        let maxima = MaximaKeeper::new(Arc::clone(&counters), store.clone(), maxima).run(stopped);
         let swaps = Arc::new(AtomicU64::new(0));
         let mut feed = Feed::new(
             store.clone(),
@@ -345,6 +354,7 @@ impl Driver {
         drop(registration_queue);
         let keeper = tokio::spawn(keeper.run());
         tokio::spawn(herald.run());
+        let maxima = (running, tokio::spawn(maxima));
         let tasks = Arc::new(Tasks::default());
         let streams = (0..)
             .zip(&*interfaces)
@@ -380,6 +390,7 @@ impl Driver {
             threads,
             cdrs,
             keeper,
+            maxima,
         })
     }
 
@@ -457,6 +468,11 @@ impl Driver {
         }
         if tokio::time::timeout(LAST_WRITE, self.keeper).await.is_err() {
             warn!("the last registrations could not be stored in time");
+        }
+        let (running, maxima) = self.maxima;
+        drop(running);
+        if tokio::time::timeout(LAST_WRITE, maxima).await.is_err() {
+            warn!("the last maxima of calls could not be stored in time");
         }
         self.flows.stop().await;
         self.answers.tasks.abort();

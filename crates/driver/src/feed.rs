@@ -8,12 +8,12 @@
 //! by a table whether a request comes from the peer.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bus::{Delivery, Subscription};
-use model::{Change, ConnectionCounters, ConnectionKey, CountersNow};
+use model::Change;
 use sip::resolve::Target;
 use store::{DomainRecords, Store, StoreError};
 use switch::directory::SYSTEM;
@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::counters::CounterBook;
 use crate::dns::Dns;
 use crate::shards::{Mail, Shards};
 
@@ -37,48 +38,6 @@ const HOSTS_MAX: usize = 20_000;
 /// Host names that are looked up at one time.
 const HOSTS_AT_ONCE: usize = 32;
 
-/// Live counters of all connections, by key. Not for the call path: there every connection has its own at hand.
-#[derive(Default)]
-pub(crate) struct CounterBook {
-    counters: Mutex<HashMap<ConnectionKey, Arc<ConnectionCounters>>>,
-}
-
-impl CounterBook {
-    /// The counters of a connection, the same for as long as it exists.
-    pub(crate) fn of(&self, connection: &model::Connection) -> Arc<ConnectionCounters> {
-        Arc::clone(self.lock().entry(key(connection)).or_default())
-    }
-
-    /// A reading; zeros where no call ever was.
-    pub(crate) fn now(&self, key: &ConnectionKey) -> CountersNow {
-        self.lock()
-            .get(key)
-            .map(|counters| counters.now())
-            .unwrap_or_default()
-    }
-
-    /// Forgets the counters of a domain's connections that are gone and carry no call.
-    fn keep(&self, domain: &str, connections: &BTreeSet<ConnectionKey>) {
-        self.lock().retain(|key, counters| {
-            let now = counters.now();
-            key.domain != domain
-                || connections.contains(key)
-                || now.orig_current + now.term_current > 0
-        });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionKey, Arc<ConnectionCounters>>> {
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn key(connection: &model::Connection) -> ConnectionKey {
-    ConnectionKey {
-        domain: connection.domain.clone(),
-        connection_orig_match_pattern: connection.connection_orig_match_pattern.clone(),
-    }
-}
-
 /// Builds a domain's part, or says that there is nothing left of it.
 pub(crate) fn build(
     domain: &str,
@@ -89,7 +48,8 @@ pub(crate) fn build(
         counters.keep(domain, &BTreeSet::new());
         return DirectoryChange::Remove(domain.to_owned());
     }
-    counters.keep(domain, &records.connections.iter().map(key).collect());
+    let keys = records.connections.iter().map(model::Connection::key);
+    counters.keep(domain, &keys.collect());
     let DomainRecords {
         domain: record,
         connections,

@@ -20,6 +20,7 @@
 
 mod answers;
 mod cdr;
+mod counters;
 mod desk;
 mod dns;
 mod driver;

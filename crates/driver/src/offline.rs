@@ -11,7 +11,8 @@ use switch::plan::PlanContext;
 use switch::{Directory, DirectoryChange};
 
 use crate::DriverConfig;
-use crate::feed::{CounterBook, build};
+use crate::counters::CounterBook;
+use crate::feed::build;
 use crate::{interfaces, shard};
 
 /// Why there is no explanation.

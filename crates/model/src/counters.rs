@@ -2,9 +2,11 @@
 //!
 //! A connection may carry calls of many domains, so its counters are the one thing that shards share.
 //! Both directions live in one atomic word: that makes `limits-max-active-calls-total` exact however
-//! many shards reserve at once.
+//! many shards reserve at once. So do a month and its maximum: a new month cannot take over the maximum of the old.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::ConnectionKey;
+use crate::datetime::Month;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which way a call uses a connection, seen from the switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +44,10 @@ pub struct ConnectionCounters {
     active: AtomicU64,
     orig_since_startup: AtomicU64,
     term_since_startup: AtomicU64,
-    peak: AtomicU32,
+    /// Number of the latest month that was seen in the upper half, the most calls at once in it in the lower.
+    this_month: AtomicU64,
+    /// The same for the latest month before.
+    last_month: AtomicU64,
 }
 
 /// A reading of the counters at one moment.
@@ -56,8 +61,23 @@ pub struct CountersNow {
     pub orig_since_startup: u64,
     /// `active-calls-term-since-startup`
     pub term_since_startup: u64,
-    /// Most calls up at once since the process started.
-    pub peak: u32,
+    /// `active-calls-max-this-month`
+    pub max_this_month: u32,
+    /// `active-calls-max-last-month`
+    pub max_last_month: u32,
+}
+
+/// What outlives the process: the most calls at once on a connection in a month and in the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallMaxima {
+    /// The connection.
+    pub connection: ConnectionKey,
+    /// The month that is meant by "this".
+    pub month: Month,
+    /// `active-calls-max-this-month` in that month.
+    pub this_month: u32,
+    /// `active-calls-max-last-month` in that month.
+    pub last_month: u32,
 }
 
 impl ConnectionCounters {
@@ -66,6 +86,7 @@ impl ConnectionCounters {
         &self,
         direction: CallDirection,
         limits: CallLimits,
+        month: Month,
     ) -> Result<(), LimitReached> {
         let mut seen = self.active.load(Ordering::Relaxed);
         let next = loop {
@@ -97,7 +118,7 @@ impl ConnectionCounters {
             }
         };
         let (orig, term) = unpack(next);
-        self.peak.fetch_max(orig + term, Ordering::Relaxed);
+        self.note(month, orig + term);
         match direction {
             CallDirection::Orig => self.orig_since_startup.fetch_add(1, Ordering::Relaxed),
             CallDirection::Term => self.term_since_startup.fetch_add(1, Ordering::Relaxed),
@@ -114,21 +135,77 @@ impl ConnectionCounters {
         self.active.fetch_sub(one, Ordering::Relaxed);
     }
 
-    /// The counters as they stand.
-    pub fn now(&self) -> CountersNow {
-        let (orig_current, term_current) = unpack(self.active.load(Ordering::Relaxed));
+    /// Lets a month begin, if it has not yet: with the calls that are up, even if none comes or goes.
+    pub fn begin(&self, month: Month) {
+        let (orig, term) = self.current();
+        self.note(month, orig + term);
+    }
+
+    /// Puts maxima of an earlier run back: those of a month and of the one before it.
+    pub fn restore(&self, month: Month, max_this_month: u32, max_last_month: u32) {
+        let before = month.number().saturating_sub(1);
+        let last = pack(before, max_last_month);
+        self.last_month.fetch_max(last, Ordering::Relaxed);
+        self.note(month, max_this_month);
+    }
+
+    /// So many calls are up in this month.
+    fn note(&self, month: Month, calls: u32) {
+        let mut seen = self.this_month.load(Ordering::Relaxed);
+        loop {
+            let (known, most) = unpack(seen);
+            // A clock that was set back does not bring an old month back.
+            let next = if month.number() > known {
+                pack(month.number(), calls)
+            } else {
+                pack(known, most.max(calls))
+            };
+            if next == seen {
+                return;
+            }
+            let swapped = self.this_month.compare_exchange_weak(
+                seen,
+                next,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            match swapped {
+                Ok(_) if month.number() > known => {
+                    // Later months are greater words, so that the order of two such moves does not matter.
+                    self.last_month.fetch_max(seen, Ordering::Relaxed);
+                    return;
+                }
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Calls that are up: from the peer, and to it.
+    pub fn current(&self) -> (u32, u32) {
+        unpack(self.active.load(Ordering::Relaxed))
+    }
+
+    /// The counters as they stand in a month.
+    pub fn now(&self, month: Month) -> CountersNow {
+        self.begin(month);
+        let (orig_current, term_current) = self.current();
+        let (this_month, max_this_month) = unpack(self.this_month.load(Ordering::Relaxed));
+        let (last_month, max_last_month) = unpack(self.last_month.load(Ordering::Relaxed));
+        let is_last = last_month + 1 == this_month;
         CountersNow {
             orig_current,
             term_current,
             orig_since_startup: self.orig_since_startup.load(Ordering::Relaxed),
             term_since_startup: self.term_since_startup.load(Ordering::Relaxed),
-            peak: self.peak.load(Ordering::Relaxed),
+            max_this_month,
+            max_last_month: if is_last { max_last_month } else { 0 },
         }
     }
 }
 
-fn pack(orig: u32, term: u32) -> u64 {
-    (u64::from(orig) << 32) | u64::from(term)
+fn pack(upper: u32, lower: u32) -> u64 {
+    (u64::from(upper) << 32) | u64::from(lower)
 }
 
 fn unpack(both: u64) -> (u32, u32) {
@@ -139,6 +216,10 @@ fn unpack(both: u64) -> (u32, u32) {
 mod tests {
     use super::*;
 
+    const MAY: Month = Month::from_number(676);
+    const JUNE: Month = Month::from_number(677);
+    const JULY: Month = Month::from_number(678);
+
     #[test]
     fn total_counts_both_directions() {
         let counters = ConnectionCounters::default();
@@ -147,14 +228,66 @@ mod tests {
             term: 0,
             total: 2,
         };
-        counters.reserve(CallDirection::Orig, limits).unwrap();
-        counters.reserve(CallDirection::Term, limits).unwrap();
-        let full = counters.reserve(CallDirection::Term, limits).unwrap_err();
+        counters.reserve(CallDirection::Orig, limits, MAY).unwrap();
+        counters.reserve(CallDirection::Term, limits, MAY).unwrap();
+        let full = counters
+            .reserve(CallDirection::Term, limits, MAY)
+            .unwrap_err();
         assert_eq!(full.field, "limits-max-active-calls-total");
         counters.release(CallDirection::Orig);
-        counters.reserve(CallDirection::Term, limits).unwrap();
-        assert_eq!(counters.now().term_current, 2);
-        assert_eq!(counters.now().peak, 2);
+        counters.reserve(CallDirection::Term, limits, MAY).unwrap();
+        assert_eq!(counters.now(MAY).term_current, 2);
+        assert_eq!(counters.now(MAY).max_this_month, 2);
+    }
+
+    #[test]
+    fn each_month_has_its_own_maximum() {
+        let maxima = |counters: &ConnectionCounters, month| {
+            let now = counters.now(month);
+            (now.max_this_month, now.max_last_month)
+        };
+        let no_limits = CallLimits::default();
+        let counters = ConnectionCounters::default();
+        let begin = |month| {
+            counters
+                .reserve(CallDirection::Orig, no_limits, month)
+                .unwrap();
+        };
+        for _ in 0..3 {
+            begin(MAY);
+        }
+        counters.release(CallDirection::Orig);
+        assert_eq!(maxima(&counters, MAY), (3, 0));
+        // Two calls last into June; one of them ends, another begins.
+        counters.begin(JUNE);
+        counters.release(CallDirection::Orig);
+        begin(JUNE);
+        assert_eq!(maxima(&counters, JUNE), (2, 3));
+        // The clock is set back, and what is counted is counted now.
+        begin(MAY);
+        assert_eq!(maxima(&counters, JUNE), (3, 3));
+        for _ in 0..3 {
+            counters.release(CallDirection::Orig);
+        }
+        assert_eq!(maxima(&counters, JULY), (0, 3));
+        let a_year_later = Month::from_number(JULY.number() + 12);
+        assert_eq!(maxima(&counters, a_year_later), (0, 0));
+    }
+
+    #[test]
+    fn maxima_of_an_earlier_run_are_taken_up() {
+        let counters = ConnectionCounters::default();
+        counters.restore(MAY, 7, 9);
+        counters
+            .reserve(CallDirection::Term, CallLimits::default(), MAY)
+            .unwrap();
+        let now = counters.now(MAY);
+        assert_eq!((now.term_since_startup, now.term_current), (1, 1));
+        assert_eq!((now.max_this_month, now.max_last_month), (7, 9));
+        let counters = ConnectionCounters::default();
+        counters.restore(MAY, 7, 9);
+        let now = counters.now(JUNE);
+        assert_eq!((now.max_this_month, now.max_last_month), (0, 7));
     }
 
     #[test]
@@ -170,7 +303,7 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         (0..10)
-                            .filter(|_| counters.reserve(CallDirection::Orig, limits).is_ok())
+                            .filter(|_| counters.reserve(CallDirection::Orig, limits, MAY).is_ok())
                             .count()
                     })
                 })

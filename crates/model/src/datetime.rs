@@ -48,6 +48,29 @@ pub fn parse_utc(text: &str) -> Option<i64> {
     Some(days * MS_PER_DAY + (hour * 3600 + minute * 60 + second) * 1000)
 }
 
+/// A calendar month in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Month(u32);
+
+impl Month {
+    /// The month of a moment given in milliseconds since the Unix epoch; the first one for moments before.
+    pub fn of(unix_ms: i64) -> Self {
+        let (year, month, _) = civil_from_days(unix_ms.div_euclid(MS_PER_DAY).clamp(0, LAST_DAY));
+        // Within the bounds above neither part is negative, and the sum is small.
+        Self(u32::try_from((year - 1970) * 12 + month - 1).unwrap_or(0))
+    }
+
+    /// Its number: months since January 1970.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The month of a number.
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 /// Year, month and day of a day number counted from 1970-01-01 in the proleptic Gregorian calendar.
 ///
 /// Years are counted from March, so that the leap day is the last one and every 400 years are equal.
@@ -87,6 +110,16 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn months_are_counted_and_end_at_midnight() {
+        let month = |text: &str| Month::of(parse_utc(text).unwrap()).number();
+        assert_eq!(month("1970-01-31 23:59:59"), 0);
+        assert_eq!(month("1970-02-01 00:00:00"), 1);
+        assert_eq!(month("2026-11-30 23:59:59"), 56 * 12 + 10);
+        assert_eq!(month("2027-01-01 00:00:00"), 57 * 12);
+        assert_eq!(Month::of(-1), Month::from_number(0));
+    }
 
     #[test]
     fn known_moments() {

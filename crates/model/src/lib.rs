@@ -38,7 +38,9 @@ pub use connection::{
     AudioRelay, Connection, ConnectionKey, DestinationFrom, EncryptedAudio, MatchingHeader,
     RemoteRingback, SipTransport, SystemSwitch,
 };
-pub use counters::{CallDirection, CallLimits, ConnectionCounters, CountersNow, LimitReached};
+pub use counters::{
+    CallDirection, CallLimits, CallMaxima, ConnectionCounters, CountersNow, LimitReached,
+};
 pub use dial_plan::{DialPlan, DialPlanKey};
 pub use dial_policy::{
     DialPolicy, DialPolicyKey, PERMIT_ALL, Permission, PermissionKey, PermissionMode,

@@ -330,10 +330,10 @@ fn check(world: &World, lines: &[(usize, usize)], counters: &AllCounters) -> Vec
         faults.push(format!("{} relays were never closed", world.open_relays()));
     }
     for ((domain, pattern), counter) in counters {
-        let now = counter.now();
-        if now.orig_current + now.term_current != 0 {
+        let (orig, term) = counter.current();
+        if orig + term != 0 {
             faults.push(format!(
-                "connection {domain}/{pattern} still counts {now:?}"
+                "connection {domain}/{pattern} still counts {orig} orig and {term} term"
             ));
         }
     }

@@ -150,8 +150,7 @@ impl Carriers {
         );
         assert_eq!(self.world.open_relays(), 0);
         for counters in &self.counters {
-            let now = counters.now();
-            assert_eq!((now.orig_current, now.term_current), (0, 0));
+            assert_eq!(counters.current(), (0, 0));
         }
     }
 
@@ -401,7 +400,7 @@ fn an_attempt_that_failed_holds_no_place() {
     let caller = world.call(1);
     world.world.run(seconds(5));
     assert!(world.answered(caller), "the second carrier has it");
-    let up = world.counters.each_ref().map(|c| c.now().term_current);
+    let up = world.counters.each_ref().map(|c| c.current().1);
     assert_eq!(up, [0, 1]);
     world.rest();
 }

@@ -29,6 +29,7 @@
 //! SQL stays in the subset that PostgreSQL understands too, except where a comment says otherwise.
 
 mod audit;
+mod call_maxima;
 mod cdrs;
 mod directory;
 mod engine;

@@ -240,11 +240,10 @@ fn limits(connection: &Connection, direction: &str, trail: &mut Trail) {
         limits.total,
     );
     if own != 0 || total != 0 {
-        let now = connection.counters.now();
+        let (orig, term) = connection.counters.current();
         trail.step("limits", Some(connection.label()), || {
             format!(
-                "at most {own} {direction} and {total} in total (0 = any number); up now: {} orig, {} term",
-                now.orig_current, now.term_current
+                "at most {own} {direction} and {total} in total (0 = any number); up now: {orig} orig, {term} term"
             )
         });
     }

@@ -3,6 +3,7 @@
 
 use crate::directory::Connection;
 use model::counters::{CallDirection, LimitReached};
+use model::datetime::Month;
 use std::sync::Arc;
 
 /// One call's place on one connection.
@@ -13,14 +14,15 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Takes a place, or says which limit is full.
+    /// Takes a place at this moment, or says which limit is full.
     pub(crate) fn take(
         connection: &Arc<Connection>,
         direction: CallDirection,
+        unix_ms: i64,
     ) -> Result<Self, LimitReached> {
         connection
             .counters
-            .reserve(direction, connection.record.limits())?;
+            .reserve(direction, connection.record.limits(), Month::of(unix_ms))?;
         Ok(Self {
             connection: Arc::clone(connection),
             direction,

@@ -373,7 +373,8 @@ async fn fill_in(call: &Call, connections: &mut [Connection]) -> Result<(), ApiE
             connection.active_calls_orig_since_startup = now.orig_since_startup;
             connection.active_calls_term_current = now.term_current;
             connection.active_calls_term_since_startup = now.term_since_startup;
-            connection.active_calls_max_this_month = now.peak;
+            connection.active_calls_max_this_month = now.max_this_month;
+            connection.active_calls_max_last_month = now.max_last_month;
         }
         if let Some(offset) = utc_offset(&connection.time_zone, call.now_ms) {
             connection.utc_offset = offset;

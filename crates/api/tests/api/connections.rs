@@ -613,7 +613,8 @@ async fn live_counters_come_from_the_switch() {
             term_current: 2,
             orig_since_startup: 10,
             term_since_startup: 20,
-            peak: 6,
+            max_this_month: 6,
+            max_last_month: 7,
         };
         asked.answer(Answer::Counters(vec![now]));
     });
@@ -622,4 +623,5 @@ async fn live_counters_come_from_the_switch() {
     assert_eq!(read[0]["active-calls-orig-current"], 3);
     assert_eq!(read[0]["active-calls-term-since-startup"], 20);
     assert_eq!(read[0]["active-calls-max-this-month"], 6);
+    assert_eq!(read[0]["active-calls-max-last-month"], 7);
 }

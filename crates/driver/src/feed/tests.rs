@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bus::Bus;
+use model::datetime::Month;
 use model::{Actor, CallDirection, CallLimits, Connection, Domain};
 use sip::resolve::{Kind, LookupError, Question, Record};
 
@@ -127,10 +128,14 @@ async fn a_change_is_acknowledged_when_the_shard_has_applied_it_and_not_before()
     assert_eq!(publishing.await.expect("join"), Ok(()));
 
     // Removing the domain takes its part away; counters of a call that is up stay.
-    let key = key(&part.connections[0].record);
+    let key = part.connections[0].key();
     let counters = &part.connections[0].counters;
     counters
-        .reserve(CallDirection::Orig, CallLimits::default())
+        .reserve(
+            CallDirection::Orig,
+            CallLimits::default(),
+            Month::from_number(676),
+        )
         .expect("no limit");
     world
         .write(|writer, actor| writer.delete::<Domain>(actor, &"d1".to_owned()).map(drop))

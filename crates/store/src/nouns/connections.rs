@@ -78,6 +78,7 @@ impl Record for Connection {
         writer: &mut Writer<'_>,
     ) -> Result<Vec<(&'static str, usize)>> {
         writer.forget_registrations(key)?;
+        writer.forget_call_maxima(key)?;
         Ok(Vec::new())
     }
 }

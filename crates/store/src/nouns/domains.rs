@@ -29,6 +29,7 @@ impl Filter for DomainFilter {
 const OWNED_TABLES: &[&str] = &[
     "connections",
     "registrations",
+    "call_maxima",
     "dial_rules",
     "dial_plans",
     "permissions",

@@ -145,7 +145,7 @@ pub(crate) fn on_invite(
         return None;
     }
     let mut reservations = Vec::with_capacity(2);
-    match Reservation::take(&connection, CallDirection::Orig) {
+    match Reservation::take(&connection, CallDirection::Orig, core.clock.unix_ms) {
         Ok(place) => reservations.push(place),
         Err(full) => {
             trail.step("limits", Some(connection.label()), || {

@@ -1,0 +1,237 @@
+//! Live counters of all connections, by key, and their monthly maxima in the store.
+//!
+//! The call path does not come here: there every connection has its counters at hand.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::datetime::Month;
+use model::{CallMaxima, ConnectionCounters, ConnectionKey, CountersNow};
+use store::Store;
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::shard::clock;
+
+/// How often maxima that have changed are written: a crash loses no more than what was reached since. Also how late a
+/// new month may begin on a connection where no call comes or goes.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// How many attempts the last ones get when the switch stops.
+const LAST_ATTEMPTS: u32 = 3;
+
+/// The counters of every connection, the same ones for as long as it exists.
+#[derive(Default)]
+pub(crate) struct CounterBook {
+    counters: Mutex<HashMap<ConnectionKey, Arc<ConnectionCounters>>>,
+}
+
+impl CounterBook {
+    /// A book that begins with the maxima of earlier runs.
+    pub(crate) fn with(maxima: &[CallMaxima]) -> Self {
+        let book = Self::default();
+        for one in maxima {
+            let counters = Arc::clone(book.lock().entry(one.connection.clone()).or_default());
+            counters.restore(one.month, one.this_month, one.last_month);
+        }
+        book
+    }
+
+    /// The counters of a connection.
+    pub(crate) fn of(&self, connection: &model::Connection) -> Arc<ConnectionCounters> {
+        Arc::clone(self.lock().entry(connection.key()).or_default())
+    }
+
+    /// A reading; zeros where no call ever was.
+    pub(crate) fn now(&self, key: &ConnectionKey) -> CountersNow {
+        let counters = self.lock().get(key).map(Arc::clone);
+        counters
+            .map(|counters| counters.now(month()))
+            .unwrap_or_default()
+    }
+
+    /// Forgets the counters of a domain's connections that are gone and carry no call.
+    pub(crate) fn keep(&self, domain: &str, connections: &BTreeSet<ConnectionKey>) {
+        self.lock().retain(|key, counters| {
+            key.domain != domain || connections.contains(key) || counters.current() != (0, 0)
+        });
+    }
+
+    /// The maxima of a month that are not what was written last.
+    fn news(&self, month: Month, written: &Written) -> Vec<CallMaxima> {
+        let book = self.lock();
+        let all = book.iter().map(|(key, counters)| {
+            let now = counters.now(month);
+            (key, (month, now.max_this_month, now.max_last_month))
+        });
+        let news = all.filter(|(key, maxima)| match written.get(key) {
+            Some(before) => before != maxima,
+            // A connection that never carried a call needs no row.
+            None => (maxima.1, maxima.2) != (0, 0),
+        });
+        news.map(|(key, (month, this_month, last_month))| CallMaxima {
+            connection: key.clone(),
+            month,
+            this_month,
+            last_month,
+        })
+        .collect()
+    }
+
+    /// Whether a connection is in the book.
+    fn has(&self, key: &ConnectionKey) -> bool {
+        self.lock().contains_key(key)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionKey, Arc<ConnectionCounters>>> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn month() -> Month {
+    Month::of(clock().unix_ms)
+}
+
+/// What the store has, as far as we know: of which month, the maximum in it and in the one before.
+type Written = HashMap<ConnectionKey, (Month, u32, u32)>;
+
+/// Writes maxima to the store as they grow.
+pub(crate) struct MaximaKeeper {
+    book: Arc<CounterBook>,
+    store: Store,
+    written: Written,
+}
+
+impl MaximaKeeper {
+    pub(crate) fn new(book: Arc<CounterBook>, store: Store, kept: Vec<CallMaxima>) -> Self {
+        let known = |one: CallMaxima| (one.connection, (one.month, one.this_month, one.last_month));
+        Self {
+            book,
+            store,
+            written: kept.into_iter().map(known).collect(),
+        }
+    }
+
+    /// Works until the other end of `stop` is dropped, and writes what is left.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<()>) {
+        let mut ticks = tokio::time::interval(WRITE_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => { self.write(month()).await; }
+                _ = stop.changed() => break,
+            }
+        }
+        for _ in 0..LAST_ATTEMPTS {
+            if self.write(month()).await {
+                return;
+            }
+        }
+    }
+
+    /// Writes what has changed. False when the store did not take it: it is tried again with the next.
+    async fn write(&mut self, month: Month) -> bool {
+        let changed = self.book.news(month, &self.written);
+        if changed.is_empty() {
+            return true;
+        }
+        let batch = changed.clone();
+        let result = self
+            .store
+            .write(move |writer| writer.keep_call_maxima(&batch))
+            .await;
+        if let Err(error) = result {
+            warn!(%error, connections = changed.len(), "monthly maxima of calls cannot be stored yet");
+            return false;
+        }
+        for one in changed {
+            let maxima = (one.month, one.this_month, one.last_month);
+            self.written.insert(one.connection, maxima);
+        }
+        let book = &self.book;
+        self.written.retain(|key, _| book.has(key));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Actor, CallDirection, CallLimits, Connection, Domain};
+
+    const MAY: Month = Month::from_number(676);
+    const JUNE: Month = Month::from_number(677);
+
+    fn trunk() -> Connection {
+        Connection {
+            domain: "d1".into(),
+            connection_orig_match_pattern: "sip*@carrier".into(),
+            ..Connection::default()
+        }
+    }
+
+    async fn store() -> Store {
+        let store = Store::open_in_memory().expect("store");
+        let actor = Actor::system("test", 0);
+        let records = move |writer: &mut store::Writer<'_>| {
+            let domain = Domain {
+                domain: "d1".into(),
+                ..Domain::default()
+            };
+            writer.insert(&actor, domain)?;
+            writer.insert(&actor, trunk())
+        };
+        store.write(records).await.expect("write");
+        store
+    }
+
+    async fn kept(store: &Store) -> Vec<CallMaxima> {
+        store
+            .read(|reader| reader.call_maxima())
+            .await
+            .expect("read")
+    }
+
+    #[tokio::test]
+    async fn maxima_are_kept_over_a_restart_and_go_with_their_connection() {
+        let store = store().await;
+        let book = Arc::new(CounterBook::default());
+        let mut keeper = MaximaKeeper::new(Arc::clone(&book), store.clone(), Vec::new());
+        let counters = book.of(&trunk());
+        assert!(keeper.write(MAY).await);
+        assert_eq!(kept(&store).await, [], "nothing to tell yet");
+        for _ in 0..3 {
+            let taken = counters.reserve(CallDirection::Term, CallLimits::default(), MAY);
+            taken.expect("no limit");
+        }
+        assert!(keeper.write(MAY).await);
+        let [row] = &kept(&store).await[..] else {
+            panic!("one row")
+        };
+        assert_eq!((row.month, row.this_month, row.last_month), (MAY, 3, 0));
+
+        // The process starts anew: no call is up, and the maximum is still known.
+        let again = Arc::new(CounterBook::with(&kept(&store).await));
+        let counters = again.of(&trunk());
+        assert_eq!(counters.current(), (0, 0));
+        let now = counters.now(MAY);
+        assert_eq!((now.max_this_month, now.term_since_startup), (3, 0));
+        let mut keeper = MaximaKeeper::new(Arc::clone(&again), store.clone(), kept(&store).await);
+        assert!(keeper.write(JUNE).await);
+        let [row] = &kept(&store).await[..] else {
+            panic!("one row")
+        };
+        assert_eq!((row.month, row.this_month, row.last_month), (JUNE, 0, 3));
+
+        let actor = Actor::system("test", 0);
+        let delete = move |writer: &mut store::Writer<'_>| {
+            writer.delete::<Connection>(&actor, &trunk().key())
+        };
+        store.write(delete).await.expect("delete");
+        assert_eq!(kept(&store).await, []);
+        // Calls that are still up on it leave nothing behind either.
+        assert!(keeper.write(MAY).await);
+        assert_eq!(kept(&store).await, []);
+    }
+}
