@@ -17,6 +17,7 @@ peers=(
     sip-tester:/usr/bin/sipp
     sipsak:/usr/bin/sipsak
     kamailio:/usr/sbin/kamailio
+    kamailio-tls-modules:/usr/share/doc/kamailio-tls-modules/copyright
     rtpengine-daemon:/usr/bin/rtpengine
     baresip-core:/usr/bin/baresip
     debootstrap:/usr/sbin/debootstrap

@@ -1,10 +1,10 @@
 """Kamailio in a carrier's place: as a proxy that sends every call to one phone, or as a registrar."""
 
 import pathlib
-import shutil
 import socket
 import subprocess
 
+from .peers import program, stop
 from .ports import free_port
 from .waiting import wait_until
 
@@ -12,18 +12,26 @@ CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "kamailio"
 
 
 class Kamailio:
-    """One Kamailio on a free loopback port with a configuration of ours and the words that it leaves open."""
+    """One Kamailio on a free loopback port with a configuration of ours and the words that it leaves open.
 
-    def __init__(self, folder, config, **words):
-        self.host, self.port = "127.0.0.1", free_port()
+    It listens on UDP, with `tcp` also on TCP at the same port, with `tls`, a (certificate, key), also on `tls_port`.
+    """
+
+    def __init__(self, folder, config, tcp=False, tls=None, **words):
+        self.host, self.port, self.tls_port = "127.0.0.1", free_port(), None
         self.folder = pathlib.Path(folder)
-        program = shutil.which("kamailio") or "/usr/sbin/kamailio"
         self.command = [
-            program, "-f", str(CONFIGS / config), "-DD", "-E", "-m", "64", "-M", "8", "-w", str(folder), "-Y", str(folder),
+            program("kamailio"), "-f", str(CONFIGS / config), "-DD", "-E", "-m", "64", "-M", "8", "-w", str(folder), "-Y", str(folder),
             "-l", f"udp:{self.host}:{self.port}",
         ]  # fmt: skip
+        if tcp:
+            self.command += ["-l", f"tcp:{self.host}:{self.port}"]
+        if tls:
+            self.tls_port = free_port()
+            self.command += ["-l", f"tls:{self.host}:{self.tls_port}", "-A", "WITH_TLS"]
+            words["TLS_CERTIFICATE"], words["TLS_KEY"] = tls
         for name, value in words.items():
-            self.command += ["-A", f'{name}="{value}"']
+            self.command += ["-A", f"{name}={value}" if isinstance(value, int) else f'{name}="{value}"']
         self.process = None
 
     @property
@@ -52,12 +60,10 @@ class Kamailio:
                 return False
 
     def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
+        stop(self.process)
+
+    def evidence(self):
+        return (self.folder / "kamailio.log").read_text(errors="replace")[-6000:]
 
 
 def proxy(folder, next_hop):
@@ -68,3 +74,11 @@ def proxy(folder, next_hop):
 def registrar(folder, username, password):
     """A carrier that wants to be registered with, and sends calls for `username` there."""
     return Kamailio(folder, "registrar.cfg", USERNAME=username, PASSWORD=password)
+
+
+def carrier(folder, username, password, realm, gateway_port, tls=None, rtpengine=None, profile="RTP/AVP"):
+    """A whole carrier: registrar, digest for every INVITE, record-routing, a gateway at `gateway_port` on loopback; with
+    an `rtpengine`, its relay in the path of the media, which offers the trunk `profile`."""
+    media = {"RTPENGINE": f"udp:{rtpengine.control}", "PROFILE": profile} if rtpengine else {}
+    return Kamailio(folder, "carrier.cfg", tcp=True, tls=tls, USERNAME=username, PASSWORD=password, REALM=realm,
+                    GATEWAY=gateway_port, **media)  # fmt: skip

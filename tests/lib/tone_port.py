@@ -31,6 +31,16 @@ class TonePort(Port):
     def quiet(self):
         self.destination = None
 
+    def press(self, keys, payload_type=101):
+        """Presses the keys one after the other, each with a pause after it; the tone stops for good."""
+        destination = self.destination
+        self.quiet()
+        time.sleep(2 * PTIME_SECONDS)  # the thread may be sending
+        for key in keys:
+            self.send_dtmf(destination, key, payload_type)
+            self.timestamp += 10 * SAMPLES
+            time.sleep(10 * PTIME_SECONDS)
+
     def close(self):
         self.ended.set()
         self.thread.join(5)
