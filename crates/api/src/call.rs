@@ -151,6 +151,37 @@ impl Reply {
         }
     }
 
+    /// 200 with one record, as the fields of a schema show it.
+    pub fn one<T: Serialize>(body: &Body, record: &T, secrets: Secrets) -> Result<Self, ApiError> {
+        Ok(Self::ok(present(body, record, secrets)?))
+    }
+
+    /// 200 with a list of records.
+    pub fn list<T: Serialize>(
+        body: &Body,
+        records: &[T],
+        secrets: Secrets,
+    ) -> Result<Self, ApiError> {
+        let shown: Result<Vec<Value>, ApiError> = records
+            .iter()
+            .map(|record| present(body, record, secrets))
+            .collect();
+        Ok(Self::ok(shown?.into()))
+    }
+
+    /// A record was made: 200 with it where the request asked for that, else 202.
+    pub fn created<T: Serialize>(
+        body: &Body,
+        record: &T,
+        synchronous: bool,
+    ) -> Result<Self, ApiError> {
+        if synchronous {
+            Self::one(body, record, Secrets::Hidden)
+        } else {
+            Ok(Self::accepted())
+        }
+    }
+
     /// 202: done, nothing to show.
     pub fn accepted() -> Self {
         Self {

@@ -53,6 +53,23 @@ pub trait Filter {
     fn narrow(&self, conditions: &mut Conditions);
 }
 
+/// What lists of a noun are narrowed by that is known by its owner alone, such as a dial plan.
+#[derive(Debug, Clone, Default)]
+pub struct OwnerFilter {
+    /// Only those of this domain; `*` means the system's.
+    pub domain: Option<String>,
+    /// Only those of this reseller's domains.
+    pub reseller: Option<String>,
+}
+
+impl Filter for OwnerFilter {
+    fn narrow(&self, conditions: &mut Conditions) {
+        conditions
+            .equal("domain", self.domain.as_deref())
+            .reseller("domain", self.reseller.as_deref());
+    }
+}
+
 /// Conditions of a `WHERE`, all of which must hold. Values are always bound, never written into SQL.
 #[derive(Debug, Default)]
 pub struct Conditions {

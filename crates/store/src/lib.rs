@@ -49,11 +49,12 @@ pub use cdrs::{CdrFilter, CdrTotals};
 pub use directory::DomainRecords;
 pub use engine::{MAX_READS_QUEUED, MAX_WRITES_PER_COMMIT, MAX_WRITES_QUEUED, READER_THREADS};
 pub use error::{OpenError, Result, StoreError};
-pub use filter::{Conditions, DEFAULT_PAGE_ROWS, Filter, MAX_LIST_ROWS, MAX_PAGE_ROWS, Page};
+pub use filter::{
+    Conditions, DEFAULT_PAGE_ROWS, Filter, MAX_LIST_ROWS, MAX_PAGE_ROWS, OwnerFilter, Page,
+};
 pub use nouns::api_keys::{ApiKeyFilter, LAST_USED_GRAIN_MS};
 pub use nouns::connections::ConnectionFilter;
-pub use nouns::dial_plans::DialPlanFilter;
-pub use nouns::dial_policies::{DialPolicyFilter, PermissionFilter};
+pub use nouns::dial_policies::PermissionFilter;
 pub use nouns::dial_rules::DialRuleFilter;
 pub use nouns::domains::DomainFilter;
 pub use nouns::routes::{RouteConnectionFilter, RouteFilter};

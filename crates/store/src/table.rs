@@ -68,7 +68,7 @@ fn owner_and_rest<R: Record>(key: &R::Key) -> (String, String) {
 }
 
 /// `noun domain/key`, as errors show it.
-pub(crate) fn label<R: Record>(key: &R::Key) -> String {
+fn label<R: Record>(key: &R::Key) -> String {
     format!("{} {}", R::NOUN, R::key_values(key).join("/"))
 }
 
@@ -144,6 +144,32 @@ impl Reader<'_> {
             .query_row(params_from_iter(R::key_values(key)), |_| Ok(()))
             .optional()?
             .is_some())
+    }
+
+    /// Refuses a record whose domain does not exist; the system always does.
+    pub(crate) fn require_domain<R: Record>(&self, record: &R, domain: &str) -> Result<()> {
+        if self.owner_exists(domain)? {
+            return Ok(());
+        }
+        Err(StoreError::NoOwner {
+            what: label::<R>(&record.key()),
+            owner: format!("domain {domain}"),
+        })
+    }
+
+    /// Refuses a record that is part of another one which does not exist.
+    pub(crate) fn require_parent<R: Record, P: Record>(
+        &self,
+        record: &R,
+        parent: &P::Key,
+    ) -> Result<()> {
+        if self.exists::<P>(parent)? {
+            return Ok(());
+        }
+        Err(StoreError::NoOwner {
+            what: label::<R>(&record.key()),
+            owner: label::<P>(parent),
+        })
     }
 
     /// All records behind a statement that selects `id, record`.

@@ -2,11 +2,11 @@
 
 use model::{DialPlan, DialPlanKey, SYSTEM_DOMAIN};
 use std::path::Path;
-use store::{DialPlanFilter, DialRuleFilter, OpenError, Page, Store, StoreError};
+use store::{DialRuleFilter, OpenError, OwnerFilter, Page, Store, StoreError};
 
 fn names(store: &Store) -> Vec<String> {
     store
-        .read_blocking(|r| r.list::<DialPlan>(&DialPlanFilter::default(), Page::all()))
+        .read_blocking(|r| r.list::<DialPlan>(&OwnerFilter::default(), Page::all()))
         .unwrap()
         .into_iter()
         .map(|plan| plan.dial_rule_dial_plan)

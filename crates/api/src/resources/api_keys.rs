@@ -1,7 +1,6 @@
 //! API keys: credentials of machines, handed down from higher scopes to lower ones.
 
 use model::{AllowedModels, ApiKey, Domain, Scope};
-use serde_json::Value;
 use store::{ApiKeyFilter, Page, Reader};
 
 use crate::access::{self, Caller};
@@ -266,17 +265,13 @@ async fn list(call: Call) -> Result<Reply, ApiError> {
             Ok(found)
         })
         .await?;
-    let shown: Result<Vec<Value>, ApiError> = found
-        .iter()
-        .map(|key| present(&RECORD, key, Secrets::Hidden))
-        .collect();
-    Ok(Reply::ok(shown?.into()))
+    Reply::list(&RECORD, &found, Secrets::Hidden)
 }
 
 async fn read_own(call: Call) -> Result<Reply, ApiError> {
     let id = call.caller.key_id.clone();
     let key: ApiKey = call.state.read(move |reader| reader.require(&id)).await?;
-    Ok(Reply::ok(present(&RECORD, &key, Secrets::Hidden)?))
+    Reply::one(&RECORD, &key, Secrets::Hidden)
 }
 
 async fn read(call: Call) -> Result<Reply, ApiError> {
@@ -284,9 +279,7 @@ async fn read(call: Call) -> Result<Reply, ApiError> {
     let found = state
         .read(move |reader| Ok(require(reader, &call)))
         .await??;
-    Ok(Reply::ok(
-        vec![present(&RECORD, &found, Secrets::Hidden)?].into(),
-    ))
+    Reply::list(&RECORD, &[found], Secrets::Hidden)
 }
 
 fn may_manage(caller: &Caller) -> Result<(), ApiError> {

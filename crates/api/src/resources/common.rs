@@ -1,6 +1,12 @@
 //! Fields and steps that several resources share.
 
+use model::SYSTEM_DOMAIN;
+use store::{OwnerFilter, Page, Reader, Record};
+
+use crate::access::Reach;
+use crate::call::Call;
 use crate::checks;
+use crate::errors::ApiError;
 use crate::table::{Body, Field};
 
 /// Asks for the new object in the answer.
@@ -22,6 +28,33 @@ pub(super) const DOMAIN_OWNER: Field = Field::text(
 .example("example.com")
 .value_aliases(&[("~", "~")])
 .check(checks::domain_or_star);
+
+/// The records of a noun known by its owner that the caller may see: those within reach, and to a reseller the
+/// system's too.
+pub(super) async fn visible<R>(call: &Call) -> Result<Vec<R>, ApiError>
+where
+    R: Record<Filter = OwnerFilter> + Send,
+{
+    let reach = call.caller.reach();
+    let read = move |reader: &Reader<'_>| {
+        let mut filter = OwnerFilter::default();
+        match &reach {
+            Reach::All => {}
+            Reach::Reseller(name) => filter.reseller = Some(name.clone()),
+            Reach::Domain(name) => filter.domain = Some(name.clone()),
+        }
+        let mut found = reader.list(&filter, Page::all())?;
+        if let Reach::Reseller(_) = reach {
+            let system = OwnerFilter {
+                domain: Some(SYSTEM_DOMAIN.into()),
+                ..OwnerFilter::default()
+            };
+            found.extend(reader.list(&system, Page::all())?);
+        }
+        Ok(found)
+    };
+    call.state.read(read).await
+}
 
 /// First row of a list.
 pub(super) const START: Field =

@@ -5,11 +5,10 @@ use model::{
     Connection, ConnectionKey, DialPlan, DialPlanKey, RouteConnection, RouteMatching,
     SYSTEM_DOMAIN, Scope,
 };
-use serde_json::Value;
 use store::{ConnectionFilter, Page, Reader, RouteConnectionFilter};
 
 use crate::access::{self, Reach};
-use crate::call::{Call, Reply, Secrets, present};
+use crate::call::{Call, Reply, Secrets};
 use crate::errors::ApiError;
 use crate::state::ApiState;
 use crate::table::{ACCEPTED, Access, Base, Field, Operation, Star, TOTAL, Verb, many};
@@ -148,11 +147,7 @@ async fn list(call: Call) -> Result<Reply, ApiError> {
         .read(move |reader| selection.list(reader))
         .await?;
     fill_in(&call, &mut found).await?;
-    let shown: Result<Vec<Value>, ApiError> = found
-        .iter()
-        .map(|connection| present(&RECORD, connection, Secrets::Hidden))
-        .collect();
-    Ok(Reply::ok(shown?.into()))
+    Reply::list(&RECORD, &found, Secrets::Hidden)
 }
 
 async fn count(call: Call) -> Result<Reply, ApiError> {
@@ -352,11 +347,7 @@ async fn read(call: Call) -> Result<Reply, ApiError> {
     } else {
         Secrets::Hidden
     };
-    let shown: Result<Vec<Value>, ApiError> = found
-        .iter()
-        .map(|connection| present(&RECORD, connection, secrets))
-        .collect();
-    Ok(Reply::ok(shown?.into()))
+    Reply::list(&RECORD, &found, secrets)
 }
 
 /// Puts in what is not stored in the record: registrations, live counters, and the offset that follows from the

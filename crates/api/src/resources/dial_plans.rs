@@ -1,15 +1,13 @@
 //! Dial plans: named lists of rules, of a tenant or of the whole system.
 
-use model::{DialPlan, DialPlanKey, SYSTEM_DOMAIN, Scope};
-use serde_json::Value;
-use store::{DialPlanFilter, Page};
+use model::{DialPlan, DialPlanKey, Scope};
 
-use crate::access::{self, Reach};
-use crate::call::{Call, Reply, Secrets, present};
+use crate::access;
+use crate::call::{Call, Reply, Secrets};
 use crate::errors::ApiError;
 use crate::table::{ACCEPTED, Access, Base, Body, Field, Operation, Star, Verb, many};
 
-use super::common::{DOMAIN_OWNER, MAX_NAME_CHARS, plan_name};
+use super::common::{DOMAIN_OWNER, MAX_NAME_CHARS, plan_name, visible};
 
 const GROUP: &str = "Dialrule";
 
@@ -117,32 +115,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
 ];
 
 async fn list(call: Call) -> Result<Reply, ApiError> {
-    let reach = call.caller.reach();
-    let found: Vec<DialPlan> = call
-        .state
-        .read(move |reader| {
-            let mut filter = DialPlanFilter::default();
-            match &reach {
-                Reach::All => {}
-                Reach::Reseller(name) => filter.reseller = Some(name.clone()),
-                Reach::Domain(name) => filter.domain = Some(name.clone()),
-            }
-            let mut found = reader.list(&filter, Page::all())?;
-            if let Reach::Reseller(_) = reach {
-                let system = DialPlanFilter {
-                    domain: Some(SYSTEM_DOMAIN.into()),
-                    ..DialPlanFilter::default()
-                };
-                found.extend(reader.list(&system, Page::all())?);
-            }
-            Ok(found)
-        })
-        .await?;
-    let shown: Result<Vec<Value>, ApiError> = found
-        .iter()
-        .map(|plan| present(&RECORD, plan, Secrets::Hidden))
-        .collect();
-    Ok(Reply::ok(shown?.into()))
+    let found: Vec<DialPlan> = visible(&call).await?;
+    Reply::list(&RECORD, &found, Secrets::Hidden)
 }
 
 /// Both creates: the owner is in the path or in the body.

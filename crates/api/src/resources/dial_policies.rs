@@ -1,15 +1,14 @@
 //! Dial policies: named tables of the destinations that may be called outside.
 
 use model::{DialPolicy, DialPolicyKey, SYSTEM_DOMAIN, Scope};
-use serde_json::Value;
-use store::{DialPolicyFilter, Page, Reader};
+use store::Reader;
 
-use crate::access::{self, Reach};
-use crate::call::{Call, Reply, Secrets, present};
+use crate::access;
+use crate::call::{Call, Reply, Secrets};
 use crate::errors::ApiError;
 use crate::table::{ACCEPTED, Access, Base, Body, Field, Operation, Star, Verb, many, one};
 
-use super::common::{DOMAIN_OWNER, MAX_NAME_CHARS, SYNCHRONOUS, policy_name};
+use super::common::{DOMAIN_OWNER, MAX_NAME_CHARS, SYNCHRONOUS, policy_name, visible};
 
 /// The group's name in the contract, spelled as there.
 pub(super) const GROUP: &str = "Dial Permisions";
@@ -166,38 +165,14 @@ pub(super) fn may_name(reader: &Reader<'_>, domain: &str, policy: &str) -> store
 }
 
 async fn list(call: Call) -> Result<Reply, ApiError> {
-    let reach = call.caller.reach();
-    let found: Vec<DialPolicy> = call
-        .state
-        .read(move |reader| {
-            let mut filter = DialPolicyFilter::default();
-            match &reach {
-                Reach::All => {}
-                Reach::Reseller(name) => filter.reseller = Some(name.clone()),
-                Reach::Domain(name) => filter.domain = Some(name.clone()),
-            }
-            let mut found = reader.list(&filter, Page::all())?;
-            if let Reach::Reseller(_) = reach {
-                let system = DialPolicyFilter {
-                    domain: Some(SYSTEM_DOMAIN.into()),
-                    ..DialPolicyFilter::default()
-                };
-                found.extend(reader.list(&system, Page::all())?);
-            }
-            Ok(found)
-        })
-        .await?;
-    let shown: Result<Vec<Value>, ApiError> = found
-        .iter()
-        .map(|policy| present(&RECORD, policy, Secrets::Hidden))
-        .collect();
-    Ok(Reply::ok(shown?.into()))
+    let found: Vec<DialPolicy> = visible(&call).await?;
+    Reply::list(&RECORD, &found, Secrets::Hidden)
 }
 
 async fn read(call: Call) -> Result<Reply, ApiError> {
     let key = policy_of(&call, false)?;
     let policy: DialPolicy = call.state.read(move |reader| reader.require(&key)).await?;
-    Ok(Reply::ok(present(&RECORD, &policy, Secrets::Hidden)?))
+    Reply::one(&RECORD, &policy, Secrets::Hidden)
 }
 
 async fn create(call: Call) -> Result<Reply, ApiError> {
@@ -218,11 +193,7 @@ async fn create(call: Call) -> Result<Reply, ApiError> {
             Ok(writer.insert(&actor, policy)?)
         })
         .await?;
-    if synchronous {
-        Ok(Reply::ok(present(&RECORD, &policy, Secrets::Hidden)?))
-    } else {
-        Ok(Reply::accepted())
-    }
+    Reply::created(&RECORD, &policy, synchronous)
 }
 
 async fn update(mut call: Call) -> Result<Reply, ApiError> {

@@ -3,10 +3,9 @@
 use model::{
     DialPlan, DialPlanKey, DialRule, DialRuleApplication, DialRuleKey, RuleMatching, Scope,
 };
-use serde_json::Value;
 use store::{DialRuleFilter, Page};
 
-use crate::call::{Call, Reply, Secrets, present};
+use crate::call::{Call, Reply, Secrets};
 use crate::checks;
 use crate::errors::ApiError;
 use crate::table::{
@@ -267,11 +266,7 @@ async fn list(call: Call) -> Result<Reply, ApiError> {
             reader.list(&filter_of(&plan), Page::all())
         })
         .await?;
-    let shown: Result<Vec<Value>, ApiError> = found
-        .iter()
-        .map(|rule| present(&RECORD, rule, Secrets::Hidden))
-        .collect();
-    Ok(Reply::ok(shown?.into()))
+    Reply::list(&RECORD, &found, Secrets::Hidden)
 }
 
 async fn count(call: Call) -> Result<Reply, ApiError> {
@@ -289,7 +284,7 @@ async fn count(call: Call) -> Result<Reply, ApiError> {
 async fn read(call: Call) -> Result<Reply, ApiError> {
     let key = key_of(&call)?;
     let rule: DialRule = call.state.read(move |reader| reader.require(&key)).await?;
-    Ok(Reply::ok(present(&RECORD, &rule, Secrets::Hidden)?))
+    Reply::one(&RECORD, &rule, Secrets::Hidden)
 }
 
 async fn create(mut call: Call) -> Result<Reply, ApiError> {
@@ -316,11 +311,7 @@ async fn create(mut call: Call) -> Result<Reply, ApiError> {
         .state
         .commit(move |writer| Ok(writer.insert(&actor, rule)?))
         .await?;
-    if synchronous {
-        Ok(Reply::ok(present(&RECORD, &rule, Secrets::Hidden)?))
-    } else {
-        Ok(Reply::accepted())
-    }
+    Reply::created(&RECORD, &rule, synchronous)
 }
 
 async fn update(mut call: Call) -> Result<Reply, ApiError> {

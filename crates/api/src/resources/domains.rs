@@ -1,11 +1,10 @@
 //! Domains: the tenants.
 
 use model::{Domain, Scope};
-use serde_json::Value;
 use store::{DomainFilter, Page, Reader};
 
 use crate::access::Reach;
-use crate::call::{Call, Reply, Secrets, present};
+use crate::call::{Call, Reply, Secrets};
 use crate::errors::ApiError;
 use crate::table::{ACCEPTED, Access, Base, Field, Kind, Operation, Star, TOTAL, Verb, many, one};
 
@@ -153,11 +152,7 @@ async fn list(call: Call) -> Result<Reply, ApiError> {
         .state
         .read(move |reader| reader.list(&filter, Page::new(start, rows)))
         .await?;
-    let shown: Result<Vec<Value>, ApiError> = found
-        .iter()
-        .map(|domain| present(&RECORD, domain, Secrets::Hidden))
-        .collect();
-    Ok(Reply::ok(shown?.into()))
+    Reply::list(&RECORD, &found, Secrets::Hidden)
 }
 
 async fn count(call: Call) -> Result<Reply, ApiError> {
@@ -187,7 +182,7 @@ async fn show(call: Call, name: String) -> Result<Reply, ApiError> {
     } else {
         Secrets::Hidden
     };
-    Ok(Reply::ok(present(&RECORD, &domain, secrets)?))
+    Reply::one(&RECORD, &domain, secrets)
 }
 
 async fn exists(call: Call) -> Result<Reply, ApiError> {
@@ -242,11 +237,7 @@ async fn create(mut call: Call) -> Result<Reply, ApiError> {
             Ok(writer.insert(&actor, domain)?)
         })
         .await?;
-    if synchronous {
-        Ok(Reply::ok(present(&RECORD, &domain, Secrets::Hidden)?))
-    } else {
-        Ok(Reply::accepted())
-    }
+    Reply::created(&RECORD, &domain, synchronous)
 }
 
 async fn update(mut call: Call) -> Result<Reply, ApiError> {

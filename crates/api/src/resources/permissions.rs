@@ -1,10 +1,9 @@
 //! Permissions: the lines of a dial policy. The most specific one that covers a destination decides.
 
 use model::{DialPolicy, DialPolicyKey, Permission, PermissionKey, PermissionMode, Scope, Words};
-use serde_json::Value;
 use store::{Page, PermissionFilter};
 
-use crate::call::{Call, Reply, Secrets, present};
+use crate::call::{Call, Reply, Secrets};
 use crate::checks;
 use crate::errors::ApiError;
 use crate::table::{ACCEPTED, Access, Base, Body, Field, Operation, Star, Verb, many, one};
@@ -189,17 +188,13 @@ async fn list(call: Call) -> Result<Reply, ApiError> {
             reader.list(&filter, Page::all())
         })
         .await?;
-    let shown: Result<Vec<Value>, ApiError> = found
-        .iter()
-        .map(|permission| present(&RECORD, permission, Secrets::Hidden))
-        .collect();
-    Ok(Reply::ok(shown?.into()))
+    Reply::list(&RECORD, &found, Secrets::Hidden)
 }
 
 async fn read(call: Call) -> Result<Reply, ApiError> {
     let key = key_of(&call, false)?;
     let permission: Permission = call.state.read(move |reader| reader.require(&key)).await?;
-    Ok(Reply::ok(present(&RECORD, &permission, Secrets::Hidden)?))
+    Reply::one(&RECORD, &permission, Secrets::Hidden)
 }
 
 async fn create(call: Call) -> Result<Reply, ApiError> {
@@ -213,11 +208,7 @@ async fn create(call: Call) -> Result<Reply, ApiError> {
         .state
         .commit(move |writer| Ok(writer.insert(&actor, permission)?))
         .await?;
-    if synchronous {
-        Ok(Reply::ok(present(&RECORD, &permission, Secrets::Hidden)?))
-    } else {
-        Ok(Reply::accepted())
-    }
+    Reply::created(&RECORD, &permission, synchronous)
 }
 
 async fn update(call: Call) -> Result<Reply, ApiError> {

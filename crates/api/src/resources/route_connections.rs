@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use model::{Route, RouteConnection, RouteConnectionKey, Scope};
-use serde_json::Value;
 use store::{Page, RouteConnectionFilter};
 
-use crate::call::{Call, Reply, Secrets, present};
+use crate::call::{Call, Reply, Secrets};
 use crate::errors::ApiError;
 use crate::table::{ACCEPTED, Access, Body, Field, Kind, Operation, TOTAL, Verb, many};
 
@@ -180,11 +179,7 @@ async fn list(call: Call) -> Result<Reply, ApiError> {
         })
         .await?;
     found.sort_by_key(|way| way.route_connection_ordinal_index);
-    let shown: Result<Vec<Value>, ApiError> = found
-        .iter()
-        .map(|way| present(&RECORD, way, Secrets::Hidden))
-        .collect();
-    Ok(Reply::ok(shown?.into()))
+    Reply::list(&RECORD, &found, Secrets::Hidden)
 }
 
 async fn count(call: Call) -> Result<Reply, ApiError> {

@@ -1,10 +1,9 @@
 //! Routes: for which destinations which connections are tried, and in what order. They belong to the system.
 
 use model::{Route, RouteMatching, RouteMethod, Scope, Words};
-use serde_json::Value;
 use store::{Page, RouteFilter};
 
-use crate::call::{Call, Reply, Secrets, present};
+use crate::call::{Call, Reply, Secrets};
 use crate::checks;
 use crate::errors::ApiError;
 use crate::table::{ACCEPTED, Access, Base, Body, Field, Operation, Star, TOTAL, Verb, many};
@@ -211,11 +210,7 @@ async fn list(call: Call) -> Result<Reply, ApiError> {
         .state
         .read(move |reader| reader.list(&filter, Page::all()))
         .await?;
-    let shown: Result<Vec<Value>, ApiError> = found
-        .iter()
-        .map(|route| present(&RECORD, route, Secrets::Hidden))
-        .collect();
-    Ok(Reply::ok(shown?.into()))
+    Reply::list(&RECORD, &found, Secrets::Hidden)
 }
 
 async fn count(call: Call) -> Result<Reply, ApiError> {

@@ -1,9 +1,9 @@
 //! Connections.
 
-use crate::error::{Result, StoreError};
+use crate::error::Result;
 use crate::filter::{Conditions, Filter};
 use crate::session::{Reader, Writer};
-use crate::table::{Record, label};
+use crate::table::Record;
 use model::{Actor, Change, Connection, ConnectionKey, datetime};
 use rusqlite::types::Value;
 
@@ -64,13 +64,7 @@ impl Record for Connection {
     }
 
     fn check_owner(&self, reader: &Reader<'_>) -> Result<()> {
-        if reader.owner_exists(&self.domain)? {
-            return Ok(());
-        }
-        Err(StoreError::NoOwner {
-            what: label::<Self>(&self.key()),
-            owner: format!("domain {}", self.domain),
-        })
+        reader.require_domain(self, &self.domain)
     }
 
     fn after_delete(

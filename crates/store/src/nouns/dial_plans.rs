@@ -1,32 +1,15 @@
 //! Dial plans. A removed one takes its rules along.
 
-use crate::error::{Result, StoreError};
-use crate::filter::{Conditions, Filter};
+use crate::error::Result;
+use crate::filter::OwnerFilter;
 use crate::session::{Reader, Writer};
-use crate::table::{Record, label};
+use crate::table::Record;
 use model::{Change, DialPlan, DialPlanKey};
 use rusqlite::types::Value;
 
-/// What dial plans are narrowed by.
-#[derive(Debug, Clone, Default)]
-pub struct DialPlanFilter {
-    /// Only those of this domain; `*` means the system's.
-    pub domain: Option<String>,
-    /// Only those of this reseller's domains.
-    pub reseller: Option<String>,
-}
-
-impl Filter for DialPlanFilter {
-    fn narrow(&self, conditions: &mut Conditions) {
-        conditions
-            .equal("domain", self.domain.as_deref())
-            .reseller("domain", self.reseller.as_deref());
-    }
-}
-
 impl Record for DialPlan {
     type Key = DialPlanKey;
-    type Filter = DialPlanFilter;
+    type Filter = OwnerFilter;
 
     const NOUN: &'static str = "dial plan";
     const TABLE: &'static str = "dial_plans";
@@ -63,13 +46,7 @@ impl Record for DialPlan {
     }
 
     fn check_owner(&self, reader: &Reader<'_>) -> Result<()> {
-        if reader.owner_exists(&self.domain)? {
-            return Ok(());
-        }
-        Err(StoreError::NoOwner {
-            what: label::<Self>(&self.key()),
-            owner: format!("domain {}", self.domain),
-        })
+        reader.require_domain(self, &self.domain)
     }
 
     fn after_delete(

@@ -1,32 +1,15 @@
 //! Dial policies and their permissions. A removed policy takes its permissions along.
 
-use crate::error::{Result, StoreError};
-use crate::filter::{Conditions, Filter};
+use crate::error::Result;
+use crate::filter::{Conditions, Filter, OwnerFilter};
 use crate::session::{Reader, Writer};
-use crate::table::{Record, label};
+use crate::table::Record;
 use model::{Actor, Change, DialPolicy, DialPolicyKey, Permission, PermissionKey, datetime};
 use rusqlite::types::Value;
 
-/// What dial policies are narrowed by.
-#[derive(Debug, Clone, Default)]
-pub struct DialPolicyFilter {
-    /// Only those of this domain; `*` means the system's.
-    pub domain: Option<String>,
-    /// Only those of this reseller's domains.
-    pub reseller: Option<String>,
-}
-
-impl Filter for DialPolicyFilter {
-    fn narrow(&self, conditions: &mut Conditions) {
-        conditions
-            .equal("domain", self.domain.as_deref())
-            .reseller("domain", self.reseller.as_deref());
-    }
-}
-
 impl Record for DialPolicy {
     type Key = DialPolicyKey;
-    type Filter = DialPolicyFilter;
+    type Filter = OwnerFilter;
 
     const NOUN: &'static str = "dial policy";
     const TABLE: &'static str = "dial_policies";
@@ -54,13 +37,7 @@ impl Record for DialPolicy {
     }
 
     fn check_owner(&self, reader: &Reader<'_>) -> Result<()> {
-        if reader.owner_exists(&self.domain)? {
-            return Ok(());
-        }
-        Err(StoreError::NoOwner {
-            what: label::<Self>(&self.key()),
-            owner: format!("domain {}", self.domain),
-        })
+        reader.require_domain(self, &self.domain)
     }
 
     fn after_delete(
@@ -135,12 +112,6 @@ impl Record for Permission {
 
     fn check_owner(&self, reader: &Reader<'_>) -> Result<()> {
         let policy = DialPolicyKey::new(&*self.domain, &*self.dialpolicy);
-        if reader.exists::<DialPolicy>(&policy)? {
-            return Ok(());
-        }
-        Err(StoreError::NoOwner {
-            what: label::<Self>(&self.key()),
-            owner: label::<DialPolicy>(&policy),
-        })
+        reader.require_parent::<Self, DialPolicy>(self, &policy)
     }
 }

@@ -1,9 +1,9 @@
 //! Dial rules.
 
-use crate::error::{Result, StoreError};
+use crate::error::Result;
 use crate::filter::{Conditions, Filter};
 use crate::session::Reader;
-use crate::table::{Record, label};
+use crate::table::Record;
 use model::{Actor, Change, DialPlan, DialPlanKey, DialRule, DialRuleKey};
 use rusqlite::types::Value;
 
@@ -62,12 +62,6 @@ impl Record for DialRule {
 
     fn check_owner(&self, reader: &Reader<'_>) -> Result<()> {
         let plan = DialPlanKey::new(&*self.domain, &*self.dial_rule_dial_plan);
-        if reader.exists::<DialPlan>(&plan)? {
-            return Ok(());
-        }
-        Err(StoreError::NoOwner {
-            what: label::<Self>(&self.key()),
-            owner: label::<DialPlan>(&plan),
-        })
+        reader.require_parent::<Self, DialPlan>(self, &plan)
     }
 }

@@ -1,9 +1,9 @@
 //! Routes and their connections. A removed route takes its connections along.
 
-use crate::error::{Result, StoreError};
+use crate::error::Result;
 use crate::filter::{Conditions, Filter};
 use crate::session::{Reader, Writer};
-use crate::table::{Record, label};
+use crate::table::Record;
 use model::{
     Actor, Change, Route, RouteConnection, RouteConnectionKey, RouteMatching, SYSTEM_DOMAIN,
 };
@@ -132,12 +132,6 @@ impl Record for RouteConnection {
     }
 
     fn check_owner(&self, reader: &Reader<'_>) -> Result<()> {
-        if reader.exists::<Route>(&self.route)? {
-            return Ok(());
-        }
-        Err(StoreError::NoOwner {
-            what: label::<Self>(&self.key()),
-            owner: label::<Route>(&self.route),
-        })
+        reader.require_parent::<Self, Route>(self, &self.route)
     }
 }
