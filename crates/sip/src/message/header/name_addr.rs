@@ -101,9 +101,11 @@ impl NameAddr {
         })
     }
 
-    /// The `tag` parameter.
+    /// The `tag` parameter: the first that has a value, so that a tag which is added after one without counts.
     pub fn tag(&self) -> Option<&str> {
-        self.param("tag").flatten().filter(|tag| !tag.is_empty())
+        Params::new(&self.params)
+            .filter(|(name, _)| name.eq_ignore_ascii_case("tag"))
+            .find_map(|(_, value)| value.filter(|tag| !tag.is_empty()))
     }
 
     /// A header parameter by its name in any case: outer `None` when absent, inner `None` when it
@@ -278,6 +280,8 @@ mod tests {
         assert_eq!(read("\"\"<sip:a@b>").display, None);
         assert_eq!(read("<tel:+1202>;tag=x").uri.scheme(), "tel");
         assert_eq!(read("< sip:a@b >").uri.as_str(), "sip:a@b");
+        // A tag that we add to this counts.
+        assert_eq!(read("<sip:a@b>;tag;tag=ours").tag(), Some("ours"));
     }
 
     #[test]
