@@ -270,6 +270,7 @@ impl Phone {
                 interface: Some(0),
                 fail_over_without_response: false,
                 session_timer: self.session_timer,
+                from_change: false,
             },
         );
         self.line = Some(Line {

@@ -35,6 +35,7 @@
 //! | responses that come in, and where responses go | `endpoint/responses.rs` |
 //! | a session that calls, or is called | `dialog/uac.rs`, `dialog/uas.rs` |
 //! | session timers | `dialog/session_timer.rs` |
+//! | changes of identity | `dialog/identity.rs` |
 //! | offers within a session, BYE, other requests | `dialog/offers.rs`, `hangup.rs`, `requests.rs`, `incoming.rs` |
 
 mod challenge;
@@ -279,6 +280,8 @@ pub struct OutboundInvite {
     pub fail_over_without_response: bool,
     /// On which terms the session is timed (RFC 4028); `None` proposes nothing.
     pub session_timer: Option<SessionInterval>,
+    /// Whether identities may change within the session (RFC 4916), which its INVITE then says.
+    pub from_change: bool,
 }
 
 /// A request to send outside of any session: OPTIONS, REGISTER, MESSAGE …

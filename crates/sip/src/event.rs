@@ -106,6 +106,14 @@ pub enum Event {
         /// The request with the offer.
         request: Message,
     },
+    /// An UPDATE without an offer came that says who the peer is now; 200 is already out. One that only refreshes the
+    /// session goes unheard.
+    Updated {
+        /// The session.
+        session: SessionId,
+        /// The UPDATE.
+        request: Message,
+    },
     /// The peer took its re-INVITE back (CANCEL, or a BYE in between). 487 is already out.
     OfferWithdrawn {
         /// The session.

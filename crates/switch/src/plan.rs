@@ -12,16 +12,20 @@
 //! |---|---|
 //! | `targets` | steps 4 and 5: may the call leave, and by which connections |
 //! | `write` | step 6: the INVITE for each of them |
+//! | `caller` | the caller in it, and within the call |
 //! | `party`, `uris`, `added_header` | values that the steps share |
 //!
 //! A plan is a value. Making one reserves nothing and sends nothing, so an explanation and a call share it.
 
 mod added_header;
+mod caller;
 mod party;
 mod targets;
 mod uris;
 mod write;
 
+pub use self::caller::CallerRules;
+pub(crate) use self::caller::{Renamed, is_of_identity, rename};
 pub(crate) use self::uris::{host_and_port, split_port, unquoted};
 
 use self::added_header::added_header;
@@ -73,6 +77,8 @@ pub struct Candidate {
     pub from: NameAddr,
     /// Header lines the plan adds: privacy, and what a dial rule asks for.
     pub headers: Vec<(String, String)>,
+    /// What dial rules said of the caller.
+    pub rules: CallerRules,
     /// Where it goes: host and port as the resolver is asked.
     pub next_hop: Address,
     /// Exactly there, without asking the resolver: the way a registered peer is reached.
@@ -156,7 +162,9 @@ struct Routing<'a> {
     called: Party,
     dial_rule: Option<String>,
     extra_header: Option<(String, String)>,
-    block_caller_id: bool,
+    /// The caller wants to be hidden.
+    private: bool,
+    rules: CallerRules,
     /// The caller's number before any rule.
     number: String,
     claims: Claims,
@@ -185,19 +193,10 @@ impl<'a> Routing<'a> {
                 format!("{} by {}{private}", identified.id, identified.header)
             });
         }
-        let mut caller = Party::of(
-            &identified.id.uri,
-            identified.id.display.as_deref().unwrap_or(""),
-        );
+        let caller = caller::party(source, &domain, &identified);
         let mut called = Party::of(&attempt.request_uri, "");
         if source.record.connection_is_carrier_trunk {
-            caller.drop_plus();
             called.drop_plus();
-        }
-        if domain != SYSTEM {
-            // Rules see the caller as a number at its own domain, whatever host the peer wrote.
-            caller.host.clone_from(&domain);
-            caller.port = None;
         }
         Self {
             directory,
@@ -209,7 +208,8 @@ impl<'a> Routing<'a> {
             called,
             dial_rule: None,
             extra_header: None,
-            block_caller_id: identified.private,
+            private: identified.private,
+            rules: CallerRules::default(),
             claims: attempt.claims.clone(),
             only_one: false,
         }
@@ -359,7 +359,7 @@ impl<'a> Routing<'a> {
                 Ok(Next::Connect)
             }
             App::ToConnectionBlockCallerId => {
-                self.block_caller_id = true;
+                self.rules.blocked = true;
                 Ok(Next::Connect)
             }
             App::ToConnectionAddHeader

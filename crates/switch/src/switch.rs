@@ -477,6 +477,11 @@ impl Switch {
                     offers::on_offer(core, call, side, method, &request)
                 });
             }
+            Event::Updated { session, request } => {
+                self.with_call(session, |_, call, side| {
+                    call::identity::on_request(call, side, &request);
+                });
+            }
             Event::OfferWithdrawn { session, .. } => {
                 self.with_call(session, |core, call, side| {
                     offers::on_offer_withdrawn(core, call, side)
@@ -620,6 +625,7 @@ impl Switch {
             }
             MediaEvent::Closed { stats, .. } => call.media.closed(core, relay, stats),
         }
+        call::identity::tell(core, call);
         self.retire(key);
     }
 
@@ -673,6 +679,7 @@ impl Switch {
             return false;
         };
         f(&mut self.core, call, side);
+        call::identity::tell(&mut self.core, call);
         self.retire(key);
         true
     }

@@ -10,7 +10,6 @@ const DOCUMENT: &str = "docs/connections.md";
 
 /// Fields that are kept and returned, and do not act on calls yet: no test can see them. README names them.
 const WITHOUT_EFFECT: &[&str] = &[
-    "connection-allow-mid-call-uri-updates-enabled",
     "connection-record-all-calls-enabled",
 ];
 

@@ -118,19 +118,25 @@ impl Wire {
         self.say(PBX, text);
     }
 
-    /// Another request of the PBX in the dialog of this response to it.
+    /// Another request of the PBX in the dialog of this response to it. A From among the lines stands in place of the
+    /// usual one.
     pub fn ask(&mut self, response: &Message, method: &str, lines: &str) {
         self.branch += 1;
         if method != "ACK" {
             self.cseq += 1;
         }
+        let from = usual("From", lines, response.header(Name::From).unwrap());
         let text = format!(
             "{method} sip:{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {PBX};branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n\
-             From: {}\r\nTo: {}\r\nCall-ID: of-ann\r\nCSeq: {} {method}\r\n{lines}Content-Length: 0\r\n\r\n",
+             {from}To: {}\r\nCall-ID: of-ann\r\nCSeq: {} {method}\r\n{lines}{}",
             self.branch,
-            response.header(Name::From).unwrap(),
             response.header(Name::To).unwrap(),
             self.cseq,
+            if lines.contains("Content-Length") {
+                ""
+            } else {
+                "Content-Length: 0\r\n\r\n"
+            },
         );
         self.say(PBX, text);
     }
@@ -161,16 +167,41 @@ impl Wire {
 
     /// A request of the carrier in the dialog of the INVITE it got.
     pub fn carrier_asks(&mut self, invite: &Message, method: &str, cseq: u32) {
+        self.carrier_says(invite, method, cseq, "");
+    }
+
+    /// The same with these whole lines. A From among them stands in place of the usual one.
+    pub fn carrier_says(&mut self, invite: &Message, method: &str, cseq: u32, lines: &str) {
         self.branch += 1;
+        let to = format!("{};tag=carrier", invite.header(Name::To).unwrap());
+        let from = usual("From", lines, &to);
         let text = format!(
             "{method} sip:{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {CARRIER};branch=z9hG4bKc{}\r\nMax-Forwards: 70\r\n\
-             From: {};tag=carrier\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n",
+             {from}To: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n{lines}Content-Length: 0\r\n\r\n",
             self.branch,
-            invite.header(Name::To).unwrap(),
             invite.header(Name::From).unwrap(),
             invite.call_id(),
         );
         self.say(CARRIER, text);
+    }
+
+    /// The PBX answers a request of the switch within the dialog.
+    pub fn pbx_answers(&mut self, request: &Message, status: u16, media: bool) {
+        let content = if media {
+            body(30_000)
+        } else {
+            "Content-Length: 0\r\n\r\n".to_owned()
+        };
+        let text = format!(
+            "SIP/2.0 {status} Indeed\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+             Contact: <sip:ann@{PBX}>\r\n{content}",
+            request.header(Name::Via).unwrap(),
+            request.header(Name::From).unwrap(),
+            request.header(Name::To).unwrap(),
+            request.call_id(),
+            request.cseq(),
+        );
+        self.say(PBX, text);
     }
 
     /// What the switch sent there, by method or status. Repetitions count once.
@@ -213,7 +244,16 @@ impl Wire {
     }
 }
 
-fn body(port: u16) -> String {
+/// The usual line, unless there is one among these.
+fn usual(name: &str, lines: &str, value: &str) -> String {
+    if lines.contains(&format!("{name}:")) {
+        String::new()
+    } else {
+        format!("{name}: {value}\r\n")
+    }
+}
+
+pub fn body(port: u16) -> String {
     let sdp = format!(
         "v=0\r\no=- 1 1 IN IP4 198.51.100.9\r\ns=-\r\nc=IN IP4 198.51.100.9\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
     );

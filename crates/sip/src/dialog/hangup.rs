@@ -52,9 +52,7 @@ impl Endpoint {
         };
         session.phase = Phase::Closing;
         session.bye = None;
-        if let Some(timing) = session.timing.as_deref_mut() {
-            self.timers.cancel(&mut timing.timer);
-        }
+        session.cancel_timers(&mut self.timers);
         let open = session.ours.take();
         let theirs = session.theirs.take();
         if let Some((_, exchange)) = open {
@@ -105,9 +103,7 @@ impl Endpoint {
         if let Some(success) = session.success.as_deref_mut() {
             self.timers.cancel(&mut success.timer);
         }
-        if let Some(timing) = session.timing.as_deref_mut() {
-            self.timers.cancel(&mut timing.timer);
-        }
+        session.cancel_timers(&mut self.timers);
         match session.setup.as_deref_mut() {
             Some(Setup::Outbound(outbound)) => {
                 if let Some(exchange) = outbound.exchange {

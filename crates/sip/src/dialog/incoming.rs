@@ -41,7 +41,7 @@ impl Endpoint {
         }
         dialog.remote_cseq = Some(number);
         dialog.flow = flow;
-        dialog.note_allow(&request);
+        dialog.note_abilities(&request);
         if session.phase == Phase::Closing && method != Method::Bye {
             self.respond_status(now, transaction, 481);
             return;

@@ -6,6 +6,7 @@
 
 pub(crate) mod hangup;
 pub(crate) mod id;
+pub(crate) mod identity;
 pub(crate) mod incoming;
 pub(crate) mod negotiation;
 pub(crate) mod offers;
@@ -17,6 +18,7 @@ pub(crate) mod session_timer;
 pub(crate) mod uac;
 pub(crate) mod uas;
 
+use crate::dialog::identity::bears_from_change;
 use crate::endpoint::Flow;
 use crate::message::{ByteStr, Message, Name, Uri};
 use negotiation::Negotiation;
@@ -43,6 +45,8 @@ pub(crate) struct Dialog {
     pub(crate) negotiation: Negotiation,
     /// The peer has listed UPDATE in its last Allow.
     pub(crate) allows_update: bool,
+    /// The peer has said that it takes a changed From (RFC 4916).
+    pub(crate) bears_from_change: bool,
 }
 
 impl Dialog {
@@ -64,6 +68,7 @@ impl Dialog {
             rseq: None,
             negotiation,
             allows_update: request.has_token(Name::Allow, "UPDATE"),
+            bears_from_change: bears_from_change(request).unwrap_or(false),
         }
     }
 
@@ -91,14 +96,29 @@ impl Dialog {
             rseq: None,
             negotiation,
             allows_update: response.has_token(Name::Allow, "UPDATE"),
+            bears_from_change: bears_from_change(response).unwrap_or(false),
         }
     }
 
-    /// Takes note of what the peer allows, if the message says so.
-    pub(crate) fn note_allow(&mut self, message: &Message) {
+    /// Takes note of what the peer allows and supports, if the message says so.
+    pub(crate) fn note_abilities(&mut self, message: &Message) {
         if message.header(Name::Allow).is_some() {
             self.allows_update = message.has_token(Name::Allow, "UPDATE");
         }
+        if let Some(bears) = bears_from_change(message) {
+            self.bears_from_change = bears;
+        }
+    }
+
+    /// Whether the peer calls itself something else in From than before.
+    pub(crate) fn is_renamed(&self, request: &Message) -> bool {
+        *self.remote != *request.header(Name::From).unwrap_or_default()
+    }
+
+    /// Takes over what the peer calls itself now.
+    pub(crate) fn rename(&mut self, request: &Message) {
+        // A copy: what is kept must not hold the whole message.
+        self.remote = ByteStr::copy(request.header(Name::From).unwrap_or_default());
     }
 
     /// Takes over the Contact of a target refresh request or its response (RFC 3261 §12.2).

@@ -84,6 +84,7 @@ impl Endpoint {
             draft.body = body;
         }
         self.propose_timer(key, &mut draft);
+        self.propose_from_change(key, &mut draft);
         let purpose = if reinvite {
             Purpose::Reinvite(key)
         } else {
@@ -214,6 +215,7 @@ impl Endpoint {
         if let Some(dialog) = session.dialogs.get_mut(index) {
             dialog.negotiation = Negotiation::after_their_invite(has_sdp(&request));
         }
+        self.note_identity(key, index, &request);
         self.event(Event::Offer {
             session: SessionId(key),
             method: Method::Invite,
@@ -243,6 +245,12 @@ impl Endpoint {
             let mut draft = ResponseDraft::new(200);
             self.answer_timer(now, key, &request, &mut draft.headers);
             self.respond_draft(now, transaction, draft);
+            if self.note_identity(key, index, &request) {
+                self.event(Event::Updated {
+                    session: SessionId(key),
+                    request,
+                });
+            }
             return;
         }
         let ours = session.ours.is_some() || session.owed.is_some();
@@ -259,6 +267,7 @@ impl Endpoint {
         }
         dialog.negotiation.receive();
         session.theirs = Some((Method::Update, transaction));
+        self.note_identity(key, index, &request);
         self.event(Event::Offer {
             session: SessionId(key),
             method: Method::Update,

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use crate::arena::Key;
 use crate::auth::Credentials;
 use crate::dialog::Dialog;
+use crate::dialog::identity::Identity;
 use crate::dialog::reliable::Queue;
 use crate::dialog::session_timer::Timing;
 use crate::endpoint::{Flow, ReplyTo};
 use crate::message::{ByteStr, Headers, Message, Method, Name};
-use crate::transaction::timers::TimerId;
+use crate::transaction::timers::{TimerId, TimerTable};
 
 /// How far a session is.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -123,6 +124,8 @@ pub(crate) struct Session {
     pub(crate) timing: Option<Box<Timing>>,
     /// What `User-Agent` and `Server` tell this peer, where the endpoint's own text does not stand.
     pub(crate) software: Option<ByteStr>,
+    /// Changes of identity, where they are allowed.
+    pub(crate) identity: Option<Box<Identity>>,
 }
 
 impl Session {
@@ -147,6 +150,17 @@ impl Session {
             bye: None,
             timing: None,
             software: None,
+            identity: None,
+        }
+    }
+
+    /// Stops what repeats for as long as the session lives.
+    pub(crate) fn cancel_timers(&mut self, timers: &mut TimerTable) {
+        if let Some(timing) = self.timing.as_deref_mut() {
+            timers.cancel(&mut timing.timer);
+        }
+        if let Some(identity) = self.identity.as_deref_mut() {
+            timers.cancel(&mut identity.timer);
         }
     }
 

@@ -189,12 +189,16 @@ impl Timing {
 }
 
 impl Session {
-    /// Remembers what we described last, where a refresh may have to repeat it.
+    /// Remembers what we described last, where a request that changes nothing may have to repeat it.
     pub(crate) fn note_description(&mut self, body: &Bytes) {
-        if let Some(timing) = self.timing.as_deref_mut()
-            && !body.is_empty()
-        {
+        if body.is_empty() {
+            return;
+        }
+        if let Some(timing) = self.timing.as_deref_mut() {
             timing.description = body.clone();
+        }
+        if let Some(identity) = self.identity.as_deref_mut() {
+            identity.description = body.clone();
         }
     }
 }
@@ -456,6 +460,7 @@ impl Endpoint {
             }
         }
         self.propose_timer(key, &mut draft);
+        self.propose_from_change(key, &mut draft);
         self.wake_at_deadline(key);
         self.begin_in_session(now, key, Purpose::Refresh(key), draft, hop);
     }
@@ -500,9 +505,33 @@ impl Endpoint {
     ) {
         let reinvite = exchange.draft.method == Method::Invite;
         let status = outcome.status();
+        if self.settle_refresh(now, key, exchange, &outcome) {
+            return;
+        }
+        match status {
+            200..300 => {}
+            405 | 501 if !reinvite => self.refresh(now, key),
+            491 => {
+                let after = self.glare_delay(SessionId(key));
+                self.refresh_again(now, key, after);
+            }
+            _ => self.refresh_again(now, key, RETRY_REFRESH),
+        }
+    }
+
+    /// What the outcome of a request of ours that changes nothing means for the session. True when it has ended.
+    pub(crate) fn settle_refresh(
+        &mut self,
+        now: Instant,
+        key: Key,
+        exchange: Exchange,
+        outcome: &Outcome,
+    ) -> bool {
+        let reinvite = exchange.draft.method == Method::Invite;
+        let status = outcome.status();
         let success = (200..300).contains(&status);
         let Some(session) = self.sessions.get_mut(key) else {
-            return;
+            return true;
         };
         if reinvite {
             session.ours = None;
@@ -511,12 +540,12 @@ impl Endpoint {
             if reinvite {
                 dialog.negotiation = Negotiation::Settled;
             }
-            if let Outcome::Response(response, flow) = &outcome
+            if let Outcome::Response(response, flow) = outcome
                 && success
             {
                 dialog.refresh_target(response);
                 dialog.flow = *flow;
-                dialog.note_allow(response);
+                dialog.note_abilities(response);
             } else if !reinvite && matches!(status, 405 | 501) {
                 dialog.allows_update = false;
             }
@@ -532,21 +561,15 @@ impl Endpoint {
                 Bytes::new(),
             );
         }
-        if self.on_dialog_outcome(now, key, &outcome) {
-            return;
+        if self.on_dialog_outcome(now, key, outcome) {
+            return true;
         }
-        match &outcome {
-            Outcome::Response(response, _) if success => self.take_timer(now, key, response),
-            _ if matches!(status, 405 | 501) && !reinvite => self.refresh(now, key),
-            _ => {
-                let after = if status == 491 {
-                    self.glare_delay(SessionId(key))
-                } else {
-                    RETRY_REFRESH
-                };
-                self.refresh_again(now, key, after);
-            }
+        if let Outcome::Response(response, _) = outcome
+            && success
+        {
+            self.take_timer(now, key, response);
         }
+        false
     }
 
     /// A 422 to a request of ours: the peer wants a longer interval. True when the request is out again
@@ -565,7 +588,8 @@ impl Endpoint {
             Purpose::Invite(session)
             | Purpose::Reinvite(session)
             | Purpose::Update(session)
-            | Purpose::Refresh(session) => session,
+            | Purpose::Refresh(session)
+            | Purpose::Identify(session) => session,
             _ => return false,
         };
         let (Some(least), true) = (

@@ -70,6 +70,13 @@ impl Endpoint {
             session.timing = Some(Box::new(Timing::new(Some(interval))));
             self.propose_timer(key, &mut draft);
         }
+        if invite.from_change {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.identity = Some(Box::default());
+                session.note_description(&draft.body);
+            }
+            self.propose_from_change(key, &mut draft);
+        }
         let mut exchange = Exchange::new(Purpose::Invite(key), draft);
         exchange.credentials = invite.credentials;
         exchange.interface = invite.interface;
@@ -414,6 +421,8 @@ impl Endpoint {
             dialog.remote_cseq = early.remote_cseq;
             dialog.rseq = early.rseq;
             dialog.allows_update |= early.allows_update && response.header(Name::Allow).is_none();
+            dialog.bears_from_change |=
+                early.bears_from_change && response.header(Name::Supported).is_none();
             if response.contact().is_none() {
                 dialog.target = early.target.clone();
             }
@@ -456,6 +465,7 @@ impl Endpoint {
             response,
             flow,
         });
+        self.tell_identity(now, key);
     }
 
     /// Acknowledges a 2xx that carried an offer: the ACK carries the answer in `body`.

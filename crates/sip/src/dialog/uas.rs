@@ -300,6 +300,7 @@ impl Endpoint {
             return;
         };
         let cseq = request.cseq().number;
+        self.answer_from_change(key, &mut headers);
         self.answer_timer(now, key, &request, &mut headers);
         let draft = ResponseDraft {
             status: 200,
@@ -345,6 +346,7 @@ impl Endpoint {
             SessionTimer::Success => self.on_success_timer(now, session.0),
             SessionTimer::Provisional => self.on_provisional_timer(now, session.0),
             SessionTimer::Refresh => self.on_refresh_timer(now, session.0),
+            SessionTimer::Identity => self.on_identity_timer(now, session.0),
         }
     }
 
@@ -419,6 +421,7 @@ impl Endpoint {
                 ack,
             });
         }
+        self.tell_identity(now, key);
     }
 
     /// Refuses a call that came in with 300 to 699. The session is over.

@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     Bye(Key),
     /// A re-INVITE or UPDATE that only keeps the session alive.
     Refresh(Key),
+    /// A re-INVITE or UPDATE that says who we are now.
+    Identify(Key),
     /// A request of the layer above, in a session or not.
     Request(Option<Key>),
     /// The ACK for a 2xx: no outcome, but the INVITE transaction wants to repeat it.
@@ -55,7 +57,8 @@ impl Purpose {
             | Self::Update(session)
             | Self::Prack(session)
             | Self::Bye(session)
-            | Self::Refresh(session) => Some(*session),
+            | Self::Refresh(session)
+            | Self::Identify(session) => Some(*session),
             Self::Request(session) => *session,
             Self::Ack { .. } | Self::Nobody => None,
         }
@@ -517,6 +520,9 @@ impl Endpoint {
                 self.on_offer_outcome(now, session, exchange, outcome);
             }
             Purpose::Refresh(session) => self.on_refresh_outcome(now, session, exchange, outcome),
+            Purpose::Identify(session) => {
+                self.on_identity_outcome(now, session, exchange, outcome);
+            }
             Purpose::Bye(session) => self.remove_session(now, session),
             Purpose::Prack(session) => {
                 self.on_dialog_outcome(now, session, &outcome);

@@ -100,6 +100,8 @@ pub(crate) enum SessionTimer {
     Provisional,
     /// When a session is refreshed, or given up for want of a refresh (RFC 4028 §10).
     Refresh,
+    /// When the peer is told who we are now, after something else was in the way (RFC 4916).
+    Identity,
 }
 
 /// What a timer is about.

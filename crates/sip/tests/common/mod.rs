@@ -63,6 +63,7 @@ pub fn call_to(uri_text: &str, body: Bytes) -> OutboundInvite {
         interface: None,
         fail_over_without_response: true,
         session_timer: None,
+        from_change: false,
     }
 }
 
@@ -101,6 +102,7 @@ pub fn describe(event: &Event) -> String {
         Event::OfferWithdrawn { .. } => "OfferWithdrawn".into(),
         Event::OfferResult { method, status, .. } => format!("OfferResult {method} {status}"),
         Event::OfferAck { .. } => "OfferAck".into(),
+        Event::Updated { .. } => "Updated".into(),
         Event::Response { status, .. } => format!("Response {status}"),
         Event::Ended {
             cause: EndCause::PeerBye { .. },
@@ -119,6 +121,7 @@ pub fn message_of(event: &Event) -> Option<&Message> {
         | Event::Cancelled { request, .. }
         | Event::Pracked { request, .. }
         | Event::OfferWithdrawn { request, .. }
+        | Event::Updated { request, .. }
         | Event::Offer { request, .. } => Some(request),
         Event::Progress { response, .. } | Event::Answered { response, .. } => Some(response),
         Event::Established { ack, .. } | Event::OfferAck { ack, .. } => Some(ack),

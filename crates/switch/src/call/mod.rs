@@ -7,6 +7,7 @@
 //! | `progress` | ringing, early media, answer, refusal of the called side |
 //! | `ringing` | what the caller hears before the answer |
 //! | `minimum_duration` | called legs that outlast their caller |
+//! | `identity` | who speaks on either side, when that changes within the call |
 //! | `offers` | re-INVITE, UPDATE and other requests within the call |
 //! | `hangup` | every way a call ends, and what each side is told |
 //! | `media` | bodies rewritten, relays opened and fed with addresses |
@@ -18,6 +19,7 @@
 pub(crate) mod failover;
 pub(crate) mod hangup;
 mod headers;
+pub(crate) mod identity;
 pub(crate) mod media;
 pub(crate) mod minimum_duration;
 pub(crate) mod offers;
@@ -98,6 +100,8 @@ pub(crate) struct Leg {
     pub(crate) record: CdrLeg,
     /// An offer of this side that the other is being asked about.
     pub(crate) offering: Option<offers::Offering>,
+    /// Who speaks there; known where the other side is to be told of changes.
+    pub(crate) speaker: Option<Box<identity::Speaker>>,
 }
 
 impl Leg {
@@ -106,6 +110,7 @@ impl Leg {
             session,
             record,
             offering: None,
+            speaker: None,
         }
     }
 }

@@ -6,7 +6,7 @@
 //! (RFC 3261 §14.2), and so do we when the other leg is busy with one of its own.
 
 use super::media::{Body, OfferOutcome};
-use super::{Call, opposite};
+use super::{Call, identity, opposite};
 use crate::switch::Core;
 use ::media::relay::Side;
 use sip::event::{RequestId, ServerRequestId};
@@ -31,6 +31,7 @@ pub(crate) fn on_offer(
     let Some(session) = call.session(side) else {
         return;
     };
+    identity::on_request(call, side, request);
     if call.leg(opposite(side)).offering.is_some() {
         core.endpoint
             .reject_offer(core.clock.now, session, 491, Headers::new());

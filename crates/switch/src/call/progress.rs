@@ -3,7 +3,7 @@
 use super::failover;
 use super::hangup::{self, Release, Said};
 use super::media::Body;
-use super::{Call, Stage, headers, ringing};
+use super::{Call, Stage, headers, identity, ringing};
 use crate::routing::routes::Failure;
 use crate::switch::Core;
 use ::media::relay::Side;
@@ -48,6 +48,7 @@ pub(crate) fn on_answered(core: &mut Core, call: &mut Call, response: &Message, 
     call.times.answered_ms = Some(core.clock.unix_ms);
     call.media.confirm(core);
     ringing::on_answered(core, call);
+    identity::on_answered(call, response);
     call.invite = None;
     core.stats.calls_answered += 1;
     core.endpoint

@@ -87,6 +87,9 @@ pub(crate) fn on_invite(
         format!("{header} of the INVITE is covered by {}", connection.orig)
     });
     terms::show_software(core, session, &connection);
+    if super::identity::allowed(&connection) {
+        core.endpoint.allow_from_change(session);
+    }
     let trusted = connection.record.connection_is_carrier_trunk;
     let caller = identity::caller(trusted, &attempt.from, &attempt.claims);
     orig.from_uri = caller.id.uri.as_str().to_owned();
@@ -284,6 +287,7 @@ pub(crate) fn call_out(core: &mut Core, call: &mut Call, body: Body) {
         interface: Some(plan.interface),
         fail_over_without_response: true,
         session_timer: terms::session_timer(&plan.target),
+        from_change: super::identity::allowed(&plan.target),
     };
     let replies = replies_to(&plan.target);
     let session = core.endpoint.invite(core.clock.now, outbound);

@@ -73,6 +73,7 @@ pub(crate) fn note(source: &Connection, target: &Connection, trail: &mut Trail) 
     }
     super::ringing::note(source, target, trail);
     super::minimum_duration::note(target, trail);
+    super::identity::note(source, target, trail);
 }
 
 /// Whom a leg of this connection is booked to, as `user@domain`. A system-wide connection's `domain` is that of the

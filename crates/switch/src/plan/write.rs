@@ -1,11 +1,9 @@
 //! The INVITE as a target wants it: its translations applied to what the rules left.
 
-use super::party::Party;
 use super::targets::Target;
 use super::uris::{host_and_port, unquoted, uri, with_user};
 use super::{Candidate, Plan, Refusal, Routing};
-use crate::directory::Connection;
-use crate::routing::identity::{self, Outbound, Written};
+use crate::routing::identity::Written;
 use crate::routing::next_hop::{self, Way};
 use crate::routing::translate::translate;
 use crate::trail::Trail;
@@ -98,14 +96,6 @@ impl Routing<'_> {
             &called.host,
             &request_host,
         );
-        let caller = self.shown_caller(&target, trail);
-        let from_user = part(&record.connection_translation_source_user, &caller.user);
-        let from_host = or(
-            &record.connection_translation_source_host,
-            &caller.host,
-            &tokens.app_ip,
-        );
-
         let request_uri = match &contact {
             Some(contact) if unquoted(&record.connection_translation_request_host).is_empty() => {
                 // What the peer registered is called as a whole: it may know its lines by the Contact's user
@@ -119,31 +109,8 @@ impl Routing<'_> {
         };
         let to = NameAddr::new(None, uri(&to_user, &to_host)?);
         let Written {
-            from,
-            mut headers,
-            hidden,
-        } = identity::outbound(Outbound {
-            target: record,
-            from: &NameAddr::new(Some(&caller.name), uri(&from_user, &from_host)?),
-            number: &caller.user,
-            private: self.block_caller_id,
-            called: &called.user,
-            claims: &self.claims,
-            tokens: &tokens,
-        });
-        if hidden || !headers.is_empty() {
-            trail.step("identity", Some(target.label()), || {
-                let hidden = hidden.then(|| "the caller is hidden".to_owned());
-                let lines = headers
-                    .iter()
-                    .map(|(name, value)| format!("{name}: {value}"));
-                hidden
-                    .into_iter()
-                    .chain(lines)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            });
-        }
+            from, mut headers, ..
+        } = self.write_caller(&target, &called.user, &tokens, trail)?;
         if let Some((name, value)) = self.extra_header.clone() {
             // What a rule writes stands in place of what would be written anyway.
             headers.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
@@ -159,36 +126,11 @@ impl Routing<'_> {
             to,
             from,
             headers,
+            rules: self.caller_rules(),
             next_hop: address,
             flow,
             transport,
             interface,
         })
-    }
-
-    /// The caller as a connection may see it, before that connection's translations.
-    fn shown_caller(&self, target: &Connection, trail: &mut Trail) -> Party {
-        let mut caller = self.caller.clone();
-        if caller.user != self.number {
-            // A rule chose the number, and whoever wrote the rule answers for it.
-            return caller;
-        }
-        let domain = self.directory.part(&self.source.record.domain);
-        let domain = domain.and_then(|part| part.domain.as_ref());
-        let (source, number) = (&self.source.record, &caller.user);
-        let substitute = identity::substitute(source, &target.record, domain, number, &self.claims);
-        if let Some((name, number)) = substitute {
-            trail.step("caller ID", Some(self.source.label()), || {
-                format!(
-                    "{:?} is no number of {}: {number} stands for it",
-                    caller.user, source.domain
-                )
-            });
-            number.clone_into(&mut caller.user);
-            if !name.is_empty() {
-                name.clone_into(&mut caller.name);
-            }
-        }
-        caller
     }
 }

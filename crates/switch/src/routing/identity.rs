@@ -17,7 +17,7 @@ pub const MAX_DIVERSIONS: usize = 5;
 pub struct Claims {
     /// P-Asserted-Identity: a SIP URI where there is one, else whatever it is.
     asserted: Option<NameAddr>,
-    /// Remote-Party-ID of the calling party.
+    /// Remote-Party-ID of the party that is meant.
     remote_party: Option<NameAddr>,
     /// Privacy, or that of the Remote-Party-ID, asks to hide the caller.
     private: bool,
@@ -28,6 +28,20 @@ pub struct Claims {
 impl Claims {
     /// Reads them from an INVITE. What is malformed claims nothing.
     pub fn of(request: &Message) -> Self {
+        Self::about(request, &["calling"])
+    }
+
+    /// Reads them from a message within a call: there the sender means itself, whichever side of the call it is.
+    pub fn within(message: &Message) -> Self {
+        Self::about(message, &["calling", "called"])
+    }
+
+    /// Whether they name somebody.
+    pub fn identifies(&self) -> bool {
+        self.asserted.is_some() || self.remote_party.is_some()
+    }
+
+    fn about(request: &Message, parties: &[&str]) -> Self {
         let parsed = |name| {
             request
                 .values(name)
@@ -39,7 +53,7 @@ impl Claims {
         let remote_party = parsed(Name::RemotePartyId).find(|id| {
             id.param("party")
                 .flatten()
-                .is_none_or(|party| party.eq_ignore_ascii_case("calling"))
+                .is_none_or(|party| parties.iter().any(|it| party.eq_ignore_ascii_case(it)))
         });
         let words = ["id", "user", "full", "header"];
         let asks = |value: &str| {
