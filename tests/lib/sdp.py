@@ -6,14 +6,16 @@ TELEPHONE_EVENT = 101
 CODECS = {0: "PCMU/8000", 8: "PCMA/8000", 9: "G722/8000", TELEPHONE_EVENT: "telephone-event/8000", 13: "CN/8000"}
 
 
-def audio(host, port, payloads=(0, 8, TELEPHONE_EVENT), direction="sendrecv", version=1, session=4711, extra=()):
-    """An offer or answer with one audio line."""
+def audio(host, port, payloads=(0, 8, TELEPHONE_EVENT), direction="sendrecv", version=1, session=4711, extra=(),
+          event=TELEPHONE_EVENT):  # fmt: skip
+    """An offer or answer with one audio line; `event` is the number of telephone events, where they are among them."""
     family = "IP6" if ":" in host else "IP4"
+    number = lambda payload: event if payload == TELEPHONE_EVENT else payload  # noqa: E731
     lines = [
         "v=0", f"o=tester {session} {version} IN {family} {host}", "s=-", f"c=IN {family} {host}", "t=0 0",
-        f"m=audio {port} RTP/AVP {' '.join(map(str, payloads))}",
-        *(f"a=rtpmap:{payload} {CODECS[payload]}" for payload in payloads),
-        *(["a=fmtp:101 0-15"] if TELEPHONE_EVENT in payloads else []),
+        f"m=audio {port} RTP/AVP {' '.join(map(str, (number(payload) for payload in payloads)))}",
+        *(f"a=rtpmap:{number(payload)} {CODECS[payload]}" for payload in payloads),
+        *([f"a=fmtp:{event} 0-15"] if TELEPHONE_EVENT in payloads else []),
         "a=ptime:20", f"a={direction}", *extra,
     ]  # fmt: skip
     return ("\r\n".join(lines) + "\r\n").encode()
@@ -49,6 +51,12 @@ class Sdp:
     @property
     def payloads(self):
         return [int(word) for word in self._line("m=audio ").split()[2:]]
+
+    @property
+    def event(self):
+        """The payload type of telephone events; None where there are none."""
+        found = [line for line in self.lines if line.startswith("a=rtpmap:") and "telephone-event/8000" in line]
+        return int(found[0][len("a=rtpmap:") :].split()[0]) if found else None
 
     @property
     def direction(self):

@@ -20,6 +20,7 @@ class TonePort(Port):
         second = audio.LAWS[payload_type].encode(audio.tone(frequency_hz, 1))
         self.packets = [second[start : start + SAMPLES] for start in range(0, len(second), SAMPLES)]
         self.destination = None
+        self.event = 101  # payload type of telephone events
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -31,13 +32,13 @@ class TonePort(Port):
     def quiet(self):
         self.destination = None
 
-    def press(self, keys, payload_type=101):
+    def press(self, keys):
         """Presses the keys one after the other, each with a pause after it; the tone stops for good."""
         destination = self.destination
         self.quiet()
         time.sleep(2 * PTIME_SECONDS)  # the thread may be sending
         for key in keys:
-            self.send_dtmf(destination, key, payload_type)
+            self.send_dtmf(destination, key, self.event)
             self.timestamp += 10 * SAMPLES
             time.sleep(10 * PTIME_SECONDS)
 
@@ -68,6 +69,12 @@ class TonePort(Port):
         """What was heard, each packet at the place that its timestamp says; silence where one is missing."""
         return samples(list(self.received), self.payload_type)
 
+    def assert_heard(self, frequency_hz, seconds, slips=0):
+        """The tone came for that long, with no packet of its stream missing; as in `audio.assert_tone`."""
+        audio.assert_tone(self.samples(), frequency_hz, seconds, slips=slips)
+        numbers = sorted(packet.sequence for packet in self.received if packet.payload_type == self.payload_type)
+        assert numbers[-1] - numbers[0] + 1 == len(numbers) or numbers[-1] - numbers[0] > 2**15, "packets are missing"
+
     def heard(self, frequency_hz):
         return audio.Heard(self.samples(), frequency_hz)
 
@@ -76,8 +83,8 @@ class TonePort(Port):
         heard = self.heard(frequency_hz)
         return heard if heard.seconds >= seconds else None
 
-    def keys(self, payload_type=101):
-        return keys_pressed(list(self.received), payload_type)
+    def keys(self):
+        return keys_pressed(list(self.received), self.event)
 
 
 def samples(packets, payload_type=0):
