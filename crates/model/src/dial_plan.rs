@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The plan of phone numbers: each is a rule for exactly that number, digits with country code.
+pub const NUMBER_PLAN: &str = "DID Table";
+
 /// What identifies a dial plan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DialPlanKey {

@@ -41,7 +41,7 @@ pub use connection::{
 pub use counters::{
     CallDirection, CallLimits, CallMaxima, ConnectionCounters, CountersNow, LimitReached,
 };
-pub use dial_plan::{DialPlan, DialPlanKey};
+pub use dial_plan::{DialPlan, DialPlanKey, NUMBER_PLAN};
 pub use dial_policy::{
     DialPolicy, DialPolicyKey, PERMIT_ALL, Permission, PermissionKey, PermissionMode,
 };

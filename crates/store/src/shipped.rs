@@ -10,7 +10,7 @@ use model::{
 };
 
 /// Phone numbers: each is one rule here.
-pub const NUMBERS: &str = "DID Table";
+pub const NUMBERS: &str = model::NUMBER_PLAN;
 /// What carriers' calls go through first: brings ten digits to the form of [`NUMBERS`].
 pub const INBOUND: &str = "Inbound DID";
 /// What the plan of every new domain hands its calls to.

@@ -79,6 +79,8 @@ pub struct Candidate {
     pub headers: Vec<(String, String)>,
     /// What dial rules said of the caller.
     pub rules: CallerRules,
+    /// The caller is hidden from this connection.
+    pub hidden: bool,
     /// Where it goes: host and port as the resolver is asked.
     pub next_hop: Address,
     /// Exactly there, without asking the resolver: the way a registered peer is reached.

@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 const DOCUMENT: &str = "docs/connections.md";
 
 /// Fields that are kept and returned, and do not act on calls yet: no test can see them. README names them.
-const WITHOUT_EFFECT: &[&str] = &[
-    "connection-record-all-calls-enabled",
-];
+const WITHOUT_EFFECT: &[&str] = &["connection-record-all-calls-enabled"];
 
 /// Least length of an entry in characters: what shorter text says, the table says too.
 const ENTRY_CHARS: usize = 60;

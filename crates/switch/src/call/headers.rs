@@ -59,8 +59,32 @@ const KEPT: [&str; 26] = [
     "authentication-info",
 ];
 
+/// Of those that travel, the ones that say something of their sender (RFC 3323 §4.1 and §5.3): they stay when the
+/// caller is to be hidden.
+const PERSONAL: [&str; 6] = [
+    "Subject",
+    "Organization",
+    "Call-Info",
+    "Reply-To",
+    "In-Reply-To",
+    "Warning",
+];
+
 /// Copies what travels from `message` into `out`.
 pub(super) fn carry(message: &Message, out: &mut Headers) {
+    carry_some(message, out, |_| true);
+}
+
+/// The same for a message of somebody who is hidden from its reader.
+pub(super) fn carry_of_hidden(message: &Message, out: &mut Headers) {
+    carry_some(message, out, |name| {
+        !PERSONAL
+            .iter()
+            .any(|personal| personal.eq_ignore_ascii_case(name))
+    });
+}
+
+fn carry_some(message: &Message, out: &mut Headers, may: impl Fn(&str) -> bool) {
     let mut room = MAX_CARRIED_BYTES;
     for (text, name, value) in message.all_headers() {
         let travels = match name {
@@ -75,7 +99,13 @@ pub(super) fn carry(message: &Message, out: &mut Headers) {
                 .any(|carried| carried.eq_ignore_ascii_case(known.as_str())),
         };
         let size = text.len() + value.len() + 4;
-        if travels && size <= room {
+        // A compact form means the long one.
+        let long = if name == Name::Other {
+            text
+        } else {
+            name.as_str()
+        };
+        if travels && may(long) && size <= room {
             room -= size;
             out.push(text, value);
         }

@@ -187,6 +187,9 @@ fn tell_of(core: &mut Core, call: &mut Call, side: Side) {
         },
     );
     if let Ok(written) = written {
+        if side == Side::A {
+            call.plan.hidden = written.hidden;
+        }
         let mut headers = Headers::new();
         for (name, value) in &written.headers {
             headers.push(name, value);

@@ -161,7 +161,11 @@ pub(crate) fn on_request(
         (Method::Options, _) => core.endpoint.respond(now, id, ResponseDraft::new(200)),
         (method @ (Method::Info | Method::Message | Method::Notify), Some(other)) => {
             let mut out = Headers::new();
-            super::headers::carry(request, &mut out);
+            if side == Side::A && call.plan.hidden {
+                super::headers::carry_of_hidden(request, &mut out);
+            } else {
+                super::headers::carry(request, &mut out);
+            }
             for name in [Name::Event, Name::SubscriptionState] {
                 for value in request.headers(name) {
                     out.push_name(name, value);

@@ -244,7 +244,11 @@ pub(crate) fn call_out(core: &mut Core, call: &mut Call, body: Body) {
     };
     let plan = &call.plan;
     let mut out = Headers::new();
-    headers::carry(invite, &mut out);
+    if plan.hidden {
+        headers::carry_of_hidden(invite, &mut out);
+    } else {
+        headers::carry(invite, &mut out);
+    }
     for (name, value) in &plan.headers {
         out.push(name, value);
     }

@@ -146,10 +146,9 @@ impl Routing<'_> {
             // A rule chose the number, and whoever wrote the rule answers for it.
             return caller;
         }
-        let domain = self.directory.part(&self.source.record.domain);
-        let domain = domain.and_then(|part| part.domain.as_ref());
         let (source, number) = (&self.source.record, &caller.user);
-        let substitute = identity::substitute(source, &target.record, domain, number, &self.claims);
+        let substitute =
+            identity::substitute(self.directory, source, &target.record, number, &self.claims);
         if let Some((name, number)) = substitute {
             trail.step("caller ID", Some(self.source.label()), || {
                 format!(

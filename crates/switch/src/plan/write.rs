@@ -109,8 +109,21 @@ impl Routing<'_> {
         };
         let to = NameAddr::new(None, uri(&to_user, &to_host)?);
         let Written {
-            from, mut headers, ..
+            from,
+            mut headers,
+            hidden,
         } = self.write_caller(&target, &called.user, &tokens, trail)?;
+        let trusted = record.connection_is_carrier_trunk;
+        let forwarded = self.claims.forwarded().headers(trusted, &request_uri);
+        if !forwarded.is_empty() {
+            trail.step("forwarded", Some(target.label()), || {
+                let lines = forwarded
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {value}"));
+                lines.collect::<Vec<_>>().join(", ")
+            });
+        }
+        headers.extend(forwarded);
         if let Some((name, value)) = self.extra_header.clone() {
             // What a rule writes stands in place of what would be written anyway.
             headers.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
@@ -127,6 +140,7 @@ impl Routing<'_> {
             from,
             headers,
             rules: self.caller_rules(),
+            hidden,
             next_hop: address,
             flow,
             transport,

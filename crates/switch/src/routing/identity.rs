@@ -4,13 +4,13 @@
 //! and its Privacy is kept. Any other connection only says so in From. Its number is checked against those of its
 //! domain when the call leaves for another party, and replaced by the domain's caller ID if it is none of them.
 
+use crate::directory::Directory;
+use crate::routing::forwarded::Forwarded;
+use crate::routing::numbers;
 use crate::routing::permissions::EMERGENCY_NUMBERS;
 use crate::routing::translate::{Tokens, translate};
 use model::{Connection, Domain};
 use sip::message::{ByteStr, Message, Name, NameAddr, Uri};
-
-/// Diversion values that are carried on; a call that was forwarded more often has lost its history anyway.
-pub const MAX_DIVERSIONS: usize = 5;
 
 /// What an INVITE says about its caller besides From.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,11 +21,16 @@ pub struct Claims {
     remote_party: Option<NameAddr>,
     /// Privacy, or that of the Remote-Party-ID, asks to hide the caller.
     private: bool,
-    /// Diversion, the latest first (RFC 5806).
-    diversions: Vec<NameAddr>,
+    /// By whom the call was forwarded.
+    forwarded: Forwarded,
 }
 
 impl Claims {
+    /// By whom the call was forwarded.
+    pub fn forwarded(&self) -> &Forwarded {
+        &self.forwarded
+    }
+
     /// Reads them from an INVITE. What is malformed claims nothing.
     pub fn of(request: &Message) -> Self {
         Self::about(request, &["calling"])
@@ -73,7 +78,7 @@ impl Claims {
             private,
             asserted,
             remote_party,
-            diversions: parsed(Name::Diversion).take(MAX_DIVERSIONS).collect(),
+            forwarded: Forwarded::of(request),
         }
     }
 }
@@ -123,27 +128,24 @@ fn as_sip(uri: &Uri, at: &Uri) -> Uri {
     }
 }
 
-/// Whether a number may stand for a domain: its caller ID or its emergency number, or the caller was forwarded by
-/// one of them.
-fn is_own(domain: &Domain, number: &str, claims: &Claims) -> bool {
+/// Whether a number may stand for a domain: its caller ID, its emergency number or one of its phone numbers, or the
+/// caller was forwarded by one of them.
+fn is_own(directory: &Directory, domain: &Domain, number: &str, claims: &Claims) -> bool {
     let bare = |number: &str| number.trim_start_matches('+').to_owned();
     let own = [&domain.caller_id_number, &domain.caller_id_number_emergency];
     let is = |number: &str| {
         own.iter()
             .any(|own| !own.is_empty() && bare(own) == bare(number))
+            || numbers::belongs_to(directory, &domain.domain, number)
     };
-    is(number)
-        || claims
-            .diversions
-            .iter()
-            .any(|diversion| diversion.uri.user().is_some_and(is))
+    is(number) || claims.forwarded.is_by(is)
 }
 
 /// Name and number that stand in for a caller whose number is not its domain's. `None`: it may show its own.
 pub fn substitute<'a>(
+    directory: &'a Directory,
     source: &Connection,
     target: &Connection,
-    domain: Option<&'a Domain>,
     number: &str,
     claims: &Claims,
 ) -> Option<(&'a str, &'a str)> {
@@ -152,8 +154,9 @@ pub fn substitute<'a>(
     if source.connection_is_carrier_trunk || internal {
         return None;
     }
-    let domain = domain.filter(|domain| domain.domain == source.domain)?;
-    let replaced = !domain.caller_id_number.is_empty() && !is_own(domain, number, claims);
+    let domain = directory.part(&source.domain)?.domain.as_ref()?;
+    let replaced =
+        !domain.caller_id_number.is_empty() && !is_own(directory, domain, number, claims);
     replaced.then_some((&domain.caller_id_name, &domain.caller_id_number))
 }
 
@@ -181,7 +184,7 @@ pub struct Outbound<'a> {
 pub struct Written {
     /// From, without tag.
     pub from: NameAddr,
-    /// Privacy, P-Asserted-Identity, Remote-Party-ID, Diversion.
+    /// Privacy, P-Asserted-Identity, Remote-Party-ID.
     pub headers: Vec<(String, String)>,
     /// The caller is hidden.
     pub hidden: bool,
@@ -211,15 +214,26 @@ impl<'a> Format<'a> {
     }
 }
 
-/// Writes the caller for a connection (RFC 3323, 3325, 5806).
+/// Who stands in place of somebody hidden (RFC 3323 §4.1.1.3).
+pub(crate) fn nobody() -> NameAddr {
+    let uri = Uri::build("sip", Some("anonymous"), "anonymous.invalid", None);
+    NameAddr::new(Some("Anonymous"), uri)
+}
+
+/// Writes the caller for a connection (RFC 3323, 3325).
 pub fn outbound(call: Outbound<'_>) -> Written {
     let trusted = call.target.connection_is_carrier_trunk;
     // Whoever answers an emergency call has to know where to send help.
     let hidden = call.private && !EMERGENCY_NUMBERS.contains(&call.called);
     let mut headers = Vec::new();
     let mut push = |name: &str, value: String| headers.push((name.to_owned(), value));
-    if hidden {
-        push("Privacy", "id".to_owned());
+    let history = trusted && call.claims.forwarded.is_private_history();
+    let privacy: Vec<&str> = [(hidden, "id"), (history, "history")]
+        .into_iter()
+        .filter_map(|(asked, word)| asked.then_some(word))
+        .collect();
+    if !privacy.is_empty() {
+        push("Privacy", privacy.join(";"));
     }
     let may_name = trusted || !hidden;
     let asserted = "P-Asserted-Identity";
@@ -252,15 +266,7 @@ pub fn outbound(call: Outbound<'_>) -> Written {
         }
         _ => {}
     }
-    for diversion in &call.claims.diversions {
-        push("Diversion", diversion.to_string());
-    }
-    let from = if hidden {
-        let nobody = Uri::build("sip", Some("anonymous"), "anonymous.invalid", None);
-        NameAddr::new(Some("Anonymous"), nobody)
-    } else {
-        call.from.clone()
-    };
+    let from = if hidden { nobody() } else { call.from.clone() };
     Written {
         from,
         headers,
