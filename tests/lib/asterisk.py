@@ -15,7 +15,7 @@ from .peers import newer_debian, stop
 from .ports import free_port, free_range, give_back
 from .waiting import wait_until
 
-TONE_HZ, SECONDS = 1000, 4
+TONE_SECONDS = 60  # it plays the file again, with a gap between
 # No more than a PBX of this kind needs: it starts in half a second, and what is not loaded cannot interfere.
 MODULES = """
     res_sorcery_memory res_sorcery_config res_sorcery_astdb res_timing_timerfd res_pjproject res_pjsip res_pjsip_pubsub
@@ -116,10 +116,11 @@ dtmf_mode = rfc4733
 
 
 class Asterisk:
-    """One Asterisk whose trunk is the connection `host`, over UDP, TCP or TLS. With `tls`, an (authority, certificate,
-    key), the trunk is TLS with SRTP. More lines for the endpoint and the transport in `endpoint`, as in pjsip.conf."""
+    """One Asterisk whose trunk registers as `username` at `host`, by way of the switch at `door`, over UDP, TCP or TLS.
+    With `srtp` its media are SRTP. More lines for the endpoint in `endpoint`, as in pjsip.conf."""
 
-    def __init__(self, switch_address, host, username, password, transport="UDP", tls=None, codecs="ulaw", endpoint=""):
+    def __init__(self, _folder, door, host, username, password, tone_hz, transport="UDP", authority=None, srtp=False,
+                 codecs="ulaw", endpoint=""):  # fmt: skip
         self.root = newer_debian("asterisk")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="strowger-", dir=self.root / "run"))
         self.home = f"/run/{self.folder.name}"
@@ -129,16 +130,18 @@ class Asterisk:
         self.process = None
         (self.folder / "spool/monitor").mkdir(parents=True)
         (self.folder / "lib/keys").mkdir(parents=True)
-        audio.write_wav(self.folder / "tone.wav", audio.tone(TONE_HZ, SECONDS))
-        server = f"sip:{switch_address[0]}:{switch_address[1]};transport={self.transport}"
+        audio.write_wav(self.folder / "tone.wav", audio.tone(tone_hz, 1) * TONE_SECONDS)
+        server = f"sip:{door[0]}:{door[1]};transport={self.transport}"
         transport_lines = ""
-        if tls:
-            for source, name in zip(tls, ("ca.pem", "own.pem", "own.key")):
+        if transport == "TLS":
+            own = authority.sign("pbx")
+            for source, name in zip((authority.certificate, *own), ("ca.pem", "own.pem", "own.key")):
                 shutil.copy(source, self.folder / name)
             transport_lines = (
                 f"method = tlsv1_2\ncert_file = {self.home}/own.pem\npriv_key_file = {self.home}/own.key\n"
                 f"ca_list_file = {self.home}/ca.pem\nverify_server = yes\n"
             )
+        if srtp:
             endpoint += "\nmedia_encryption = sdes\n"
         modules = next(path for path in self.root.glob("usr/lib/*/asterisk/modules"))
         self._write("asterisk.conf", ASTERISK_CONF.format(home=self.home, modules=f"/{modules.relative_to(self.root)}"))
@@ -203,12 +206,18 @@ class Asterisk:
     def channels(self):
         return int(self.say("core show channels count").split()[0])
 
+    def recorded_seconds(self):
+        """How much of the running call's far end is in its file by now."""
+        path = self.folder / "heard.wav"
+        return path.stat().st_size / 2 / audio.RATE_HZ if path.exists() else 0
+
     def heard(self):
         """What the far end of the recorded call sent; whole once the call is over."""
         wait_until("Asterisk has no call", lambda: self.channels() == 0, 10, every=0.2)
-        path = self.folder / "heard.wav"
-        wait_until("Asterisk's recording", lambda: path.exists() and path.stat().st_size > 44, 10)
-        samples, rate_hz = audio.read_wav(path)
+        log = (self.folder / "log").read_text
+        ended = lambda: log().count("End MixMonitor") == log().count("Begin MixMonitor") > 0  # noqa: E731
+        wait_until("Asterisk's recording is finished", ended, 10)
+        samples, rate_hz = audio.read_wav(self.folder / "heard.wav")
         assert rate_hz == audio.RATE_HZ
         return samples
 

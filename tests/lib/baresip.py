@@ -46,7 +46,7 @@ class Baresip:
     encryption: srtp-mand, srtp, dtls_srtp or None. It takes every call at once."""
 
     def __init__(self, folder, door, host, username, password, tone_hz, codec="pcmu", media=None, transport="UDP",
-                 register=True, ca=""):  # fmt: skip
+                 register=True, authority=None):  # fmt: skip
         self.folder = pathlib.Path(folder) / f"baresip-{tone_hz}"
         self.folder.mkdir()
         self.port, self.control = free_port(), free_port()
@@ -57,7 +57,7 @@ class Baresip:
         modules = next(path for path in map(pathlib.Path, MODULES) if path.is_dir())
         (self.folder / "config").write_text(CONFIG.format(
             port=self.port, folder=self.folder, rtp_first=self.rtp_first, rtp_last=self.rtp_last, modules=modules,
-            control=self.control, ca=ca,
+            control=self.control, ca=authority.certificate if authority else "",
         ))  # fmt: skip
         (self.folder / "contacts").write_text("")
         words = [

@@ -1,4 +1,4 @@
-"""A switch, phones that register with it as connections of their own, and a carrier `bob` that we play ourselves."""
+"""A switch, phones and PBXs that register with it as connections of their own, and a carrier `bob` that we play ourselves."""
 
 from . import sdp
 from .certificates import Authority
@@ -36,15 +36,17 @@ class Office:
         self.tenant.connection("b", self.bob.hostport)
         self.tenant.rule("sip:1??????????@*", self.tenant.host("b"))
 
-    def phone(self, name, kind, tone_hz, transport="UDP", fields=(), **more):
-        """A phone of that class (`Baresip`, `Pjsua2`) that is registered as connection `name`, and called by that name."""
-        self.tenant.connection(name, "", **TRUNK, connection_sip_transport_protocol=transport, **dict(fields))
-        self.tenant.rule(f"sip:{name}@*", self.tenant.host(name))
+    def phone(self, name, kind, tone_hz, transport="UDP", fields=(), numbers=None, password="s3cret", **more):
+        """A peer of that class (`Asterisk`, `Baresip`, `Pjsua2`) that is registered as connection `name`, and called by
+        that name or by `numbers`, a pattern. With another `password` than ours it is started only."""
+        self.tenant.connection(name, "", **{**TRUNK, "connection_sip_transport_protocol": transport, **dict(fields)})
+        self.tenant.rule(f"sip:{numbers or name}@*", self.tenant.host(name))
         door = ("127.0.0.1", self.tls_port) if transport == "TLS" else self.switch.sip_address()
-        one = kind(self.folder, door, self.tenant.host(name), "acme", "s3cret", tone_hz, transport=transport,
-                   ca=self.authority.certificate, **more)  # fmt: skip
+        one = kind(self.folder, door, self.tenant.host(name), "acme", password, tone_hz, transport=transport,
+                   authority=self.authority, **more)  # fmt: skip
         self.phones.append(one)
-        return one.start().registered()
+        one.start()
+        return one.registered() if password == "s3cret" else one
 
     def number(self, user="13105550100"):
         """The URI that a phone calls."""
@@ -64,13 +66,13 @@ class Office:
         call.ack()
         return call
 
-    def is_called(self):
+    def is_called(self, rtp=None):
         """bob answers; the call, his tone playing."""
-        leg = self.bob.incoming(20)
+        leg, rtp = self.bob.incoming(20), rtp or self.rtp
         offered = Sdp(leg.invite.body)
-        self.rtp.play(offered.rtp)
-        self.rtp.event = offered.event or sdp.TELEPHONE_EVENT
-        leg.answer(sdp.audio("127.0.0.1", self.rtp.port, event=self.rtp.event))
+        rtp.play(offered.rtp)
+        rtp.event = offered.event or sdp.TELEPHONE_EVENT
+        leg.answer(sdp.audio("127.0.0.1", rtp.port, event=rtp.event))
         return leg
 
     def hears(self, frequency_hz, seconds=2, slips=0):

@@ -21,8 +21,8 @@ class Pjsua2:
     MANDATORY; `timer`: INACTIVE, OPTIONAL, REQUIRED or ALWAYS; `srtp`: DISABLED, OPTIONAL or MANDATORY; with `rings` it
     lets calls ring until it is told to answer."""
 
-    def __init__(self, folder, door, host, username, password, tone_hz, codec="PCMU", transport="UDP", ca="", rings=False,
-                 prack="OPTIONAL", timer="OPTIONAL", srtp="DISABLED", ice=False):  # fmt: skip
+    def __init__(self, folder, door, host, username, password, tone_hz, codec="PCMU", transport="UDP", authority=None,
+                 rings=False, prack="OPTIONAL", timer="OPTIONAL", srtp="DISABLED", ice=False):  # fmt: skip
         self.site = pjsua2()
         self.folder = pathlib.Path(folder) / f"pjsua2-{tone_hz}"
         self.folder.mkdir()
@@ -31,7 +31,7 @@ class Pjsua2:
         self.words = {
             "port": free_port(), "rtp_port": self.rtp_first, "transport": transport, "host": host, "username": username,
             "password": password, "proxy": f"sip:{door[0]}:{door[1]};transport={transport.lower()};lr", "codec": codec,
-            "tone": str(self.folder / "tone.wav"), "heard": str(self.folder / "heard.wav"), "ca": str(ca),
+            "tone": str(self.folder / "tone.wav"), "heard": str(self.folder / "heard.wav"), "ca": str(authority.certificate if authority else ""),
             "log": str(self.folder / "log"), "rings": rings, "prack": prack, "timer": timer, "srtp": srtp, "ice": ice,
         }  # fmt: skip
         self.process, self.events, self.past = None, [], []
