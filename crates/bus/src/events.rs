@@ -118,6 +118,7 @@ mod tests {
             release_text: String::new(),
             minimum_call_duration_seconds: 0,
             media: None,
+            recording: None,
             decisions: Vec::new(),
         }))
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -32,6 +33,7 @@ use crate::media::{self, MediaCounts};
 use crate::metrics::Metrics;
 use crate::ports::PortRange;
 use crate::reachability::Herald;
+use crate::recorder::{RECORDINGS_MAX, RecorderConfig, RecorderCounts, RecorderThread};
 use crate::registrations::{Keeper, RegistrationCounts};
 use crate::shard::{Outside, Shard, ShardCounts, clock};
 use crate::shards::{MAILBOX_ITEMS, Mail, Shards};
@@ -44,7 +46,7 @@ pub const MAX_SHARDS: usize = 256;
 /// Addresses to listen on at most: each is two interfaces, and an interface is numbered by one byte.
 pub const MAX_ADDRESSES: usize = 64;
 
-/// Descriptors that everything but media may need.
+/// Descriptors that everything but media and recordings may need.
 const OTHER_DESCRIPTORS: u64 = 8192;
 
 /// How long carriers may take to answer when registrations are taken back at the end.
@@ -86,6 +88,10 @@ pub struct DriverConfig {
     /// Calls that one shard carries at most. A tenant lives on one shard, so that each shard has to be able to
     /// carry them all.
     pub max_calls: usize,
+    /// Folder of recordings; without one no call is recorded.
+    pub recordings: Option<PathBuf>,
+    /// MiB of the disk that recordings leave to others: with less, none begins.
+    pub recording_reserve_mib: u64,
     /// Host name of this node, for routes that hold on one node only.
     pub hostname: String,
 }
@@ -109,6 +115,8 @@ impl Default for DriverConfig {
             port_quiet_seconds: crate::PORT_QUIET_SECONDS as u32,
             shards: 0,
             max_calls: 10_000,
+            recordings: None,
+            recording_reserve_mib: 1024,
             hostname: "localhost".to_owned(),
         }
     }
@@ -233,6 +241,7 @@ pub struct Driver {
     tls: Option<Arc<Tls>>,
     tap: Tap,
     threads: Vec<JoinHandle<()>>,
+    recorder: RecorderThread,
     cdrs: CdrWriter,
     keeper: tokio::task::JoinHandle<()>,
     /// The keeper of monthly maxima, and what it runs for as long as.
@@ -320,6 +329,17 @@ impl Driver {
 
         let cdr_counts = Arc::new(CdrCounts::default());
         let (cdr_queue, cdrs) = CdrWriter::start(cdr_sink(store, bus), Arc::clone(&cdr_counts))?;
+        let recorder_counts = Arc::new(RecorderCounts::default());
+        let (recorder_queue, recorder) = RecorderThread::start(
+            RecorderConfig {
+                folder: config.recordings.clone(),
+                reserve_mib: config.recording_reserve_mib,
+            },
+            (0..count as u16)
+                .map(|shard| shards.mailbox(shard))
+                .collect(),
+            Arc::clone(&recorder_counts),
+        )?;
         let metrics = Arc::new(Metrics {
             shards: seats.iter().map(|seat| Arc::clone(&seat.counts)).collect(),
             media: seats
@@ -330,6 +350,7 @@ impl Driver {
             tls: tls.clone(),
             dns: dns_counts,
             cdrs: cdr_counts,
+            recorder: recorder_counts,
             registrations: registration_counts,
             pings_lost,
             swaps,
@@ -343,6 +364,7 @@ impl Driver {
                 shards: Arc::clone(&shards),
                 flows: flows.clone(),
                 dns: dns.clone(),
+                recorder: recorder_queue.clone(),
                 cdrs: cdr_queue.clone(),
                 registrations: registration_queue.clone(),
                 reachability: reachability_queue.clone(),
@@ -388,6 +410,7 @@ impl Driver {
             tls,
             tap,
             threads,
+            recorder,
             cdrs,
             keeper,
             maxima,
@@ -453,13 +476,15 @@ impl Driver {
         self.answers.draining.store(true, Ordering::Relaxed);
         self.carriers_answer().await;
         self.tell_all(|| Mail::Stop).await;
-        let (threads, cdrs) = (self.threads, self.cdrs);
+        let (threads, recorder, cdrs) = (self.threads, self.recorder, self.cdrs);
         let ended = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {
                     warn!("a thread had panicked");
                 }
             }
+            // When nobody hands over packets any more.
+            recorder.stop();
             // Last, when nobody makes records any more.
             cdrs.stop();
         });
@@ -522,8 +547,13 @@ impl Seat {
             switch.handle(clock(), Input::Directory(change.clone()));
         }
         let mailbox = shards.mailbox(self.number);
-        let (commands, media) =
-            media::start(self.number, self.ports.pairs(), mailbox, self.media_counts)?;
+        let (commands, media) = media::start(
+            self.number,
+            self.ports.pairs(),
+            mailbox,
+            outside.recorder.clone(),
+            self.media_counts,
+        )?;
         let quiet = Duration::from_secs(config.port_quiet_seconds.into());
         let desk = MediaDesk::new(self.ports, quiet, commands);
         let shard = Shard::new(
@@ -552,7 +582,7 @@ fn check(config: &DriverConfig, shards: usize) -> Result<(), StartError> {
     if range.pairs() / shards < 2 {
         return Err(StartError::FewPorts { range, shards });
     }
-    let wanted = range.pairs() as u64 * 2 + OTHER_DESCRIPTORS;
+    let wanted = range.pairs() as u64 * 2 + RECORDINGS_MAX as u64 + OTHER_DESCRIPTORS;
     match sockets::raise_open_files() {
         Ok(limit) if limit < wanted => {
             warn!(

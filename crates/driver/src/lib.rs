@@ -14,7 +14,8 @@
 //!
 //! - [`shard`](self): a thread per shard runs [`switch::Switch`]: inputs in, outputs performed. It never waits for
 //!   anything but its sockets and its mailbox.
-//! - Media threads own the RTP sockets; packets never pass through a shard.
+//! - Media threads own the RTP sockets; packets never pass through a shard. Copies of those that are recorded go to one
+//!   more thread, which writes files.
 //! - What a shard sends elsewhere goes through bounded queues. What happens at the bound stands at each queue.
 //! - Nothing here decides about calls. If a line in this crate reads like a decision, it is in the wrong crate.
 
@@ -34,6 +35,7 @@ mod misbehaviours;
 mod offline;
 mod ports;
 mod reachability;
+mod recorder;
 mod registrations;
 mod shard;
 mod shards;
@@ -48,5 +50,6 @@ pub use ports::{PORT_QUIET_SECONDS, PortRange};
 pub use sip::auth::ALGORITHMS as DIGEST_ALGORITHMS;
 pub use sip::message::header::challenge::Algorithm as DigestAlgorithm;
 pub use sip::transport::Transport;
+pub use switch::RECORDINGS_FOLDER;
 pub use tap::{Tap, Traced};
 pub use tls::{MAX_HANDSHAKES, TlsError, TlsFiles};

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use media::relay::{
-    Command, Datagram, DropReason, Event, FRAME, Opening, RelayId, RelayTable, SocketKey, Verdict,
+    Command, Datagram, DropReason, Event, FRAME, Heard, Opening, RelayId, RelayTable, SocketKey,
+    Verdict,
 };
 use sockets::{MediaIo, Onward, UdpOptions, UdpSocket};
 use tracing::{error, warn};
 
 use crate::mailbox::{self, Mailbox, Refused, Sender};
+use crate::recorder::RecorderQueue;
 use crate::shards::Mail;
 
 /// Commands waiting for the media thread.
@@ -108,6 +110,7 @@ pub(crate) fn start(
     number: u16,
     pairs: usize,
     shard: Sender<Mail>,
+    recorder: RecorderQueue,
     counts: Arc<MediaCounts>,
 ) -> io::Result<(Sender<MediaMail>, thread::JoinHandle<()>)> {
     let (sender, mailbox) = mailbox::mailbox(MEDIA_QUEUE)?;
@@ -120,6 +123,7 @@ pub(crate) fn start(
         mailbox,
         table: RelayTable::new(relays, sockets),
         shard,
+        recorder,
         unsaid: VecDeque::new(),
         counts,
         next_tick: Instant::now() + TICK,
@@ -137,6 +141,7 @@ struct MediaThread {
     mailbox: Mailbox<MediaMail>,
     table: RelayTable,
     shard: Sender<Mail>,
+    recorder: RecorderQueue,
     /// Events for which the shard had no room. No more than relays are open, a few each.
     unsaid: VecDeque<Event>,
     counts: Arc<MediaCounts>,
@@ -204,12 +209,15 @@ impl MediaThread {
     }
 
     fn relay(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let (table, counts) = (&mut self.table, &self.counts);
+        let (table, counts, recorder) = (&mut self.table, &self.counts, &self.recorder);
         let mut bytes = 0;
         let turn = self.io.turn(timeout, |packet| {
             let key = SocketKey(packet.socket);
             let mut datagram = Datagram::new(packet.buffer, packet.length);
-            let verdict = table.handle_packet(packet.at, key, packet.source, &mut datagram);
+            let at = packet.at;
+            let mut hear = |heard: Heard<'_>| recorder.hear(at, heard);
+            let verdict =
+                table.handle_packet_heard(at, key, packet.source, &mut datagram, &mut hear);
             packet.length = datagram.length();
             match verdict {
                 Verdict::Forward { out, to } => {

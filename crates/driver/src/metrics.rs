@@ -11,6 +11,7 @@ use crate::dns::DnsCounts;
 use crate::flows::FlowCounts;
 use crate::media::{DROP_REASONS, MediaCounts};
 use crate::misbehaviours::MisbehaviourCounts;
+use crate::recorder::RecorderCounts;
 use crate::registrations::RegistrationCounts;
 use crate::shard::ShardCounts;
 use crate::shards::Shards;
@@ -26,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) dns: Arc<DnsCounts>,
     pub(crate) cdrs: Arc<CdrCounts>,
+    pub(crate) recorder: Arc<RecorderCounts>,
     pub(crate) registrations: Arc<RegistrationCounts>,
     pub(crate) pings_lost: Arc<AtomicU64>,
     pub(crate) swaps: Arc<AtomicU64>,
@@ -47,6 +49,7 @@ impl Metrics {
         self.pings(&mut page);
         self.calls(&mut page);
         self.media(&mut page);
+        self.recordings(&mut page);
         self.rest(&mut page);
         page.text
     }
@@ -377,6 +380,33 @@ impl Metrics {
         }
     }
 
+    fn recordings(&self, page: &mut Page) {
+        let counts = &self.recorder;
+        page.gauge("recordings", "Recordings that run.", load(&counts.running));
+        page.head(
+            "recordings_total",
+            "counter",
+            "Recordings that ended: complete, cut (not all of the call is in the file), or failed (there is no file).",
+        );
+        for (outcome, count) in [
+            ("complete", &counts.complete),
+            ("cut", &counts.cut),
+            ("failed", &counts.failed),
+        ] {
+            page.labelled("recordings_total", "outcome", outcome, load64(count));
+        }
+        page.counter(
+            "recording_bytes_total",
+            "Bytes of recordings written.",
+            load64(&counts.bytes),
+        );
+        page.counter(
+            "recording_packets_lost_total",
+            "Packets that are missing in recordings because the recorder was behind.",
+            load64(&counts.lost),
+        );
+    }
+
     fn rest(&self, page: &mut Page) {
         page.head(
             "panics_total",
@@ -391,6 +421,8 @@ impl Metrics {
         );
         let media: u64 = self.media.iter().map(|media| load64(&media.panics)).sum();
         page.labelled("panics_total", "thread", "media", media);
+        let recorder = load64(&self.recorder.panics);
+        page.labelled("panics_total", "thread", "recorder", recorder);
         page.gauge("shards", "Threads that switch calls.", self.shards.len());
         page.gauge(
             "shard_mail",

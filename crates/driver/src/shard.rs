@@ -31,6 +31,7 @@ use crate::flows::Flows;
 use crate::mailbox::Mailbox;
 use crate::misbehaviours::MisbehaviourCounts;
 use crate::reachability::ReachabilityQueue;
+use crate::recorder::{RecorderDesk, RecorderQueue};
 use crate::registrations::RegistrationQueue;
 use crate::shards::{Mail, Shards};
 use crate::tap::{Tap, Traced};
@@ -53,7 +54,7 @@ const KEEP_ALIVE_BYTES: usize = 4;
 /// How often the gauges are brought up to date.
 const GAUGES_EVERY: Duration = Duration::from_millis(250);
 
-/// How soon to look again when the media thread had no room.
+/// How soon to look again when the media thread or the recorder had no room.
 const MEDIA_RETRY: Duration = Duration::from_millis(1);
 
 /// The token of the mailbox; sockets have theirs from their interface.
@@ -64,6 +65,7 @@ pub(crate) struct Outside {
     pub(crate) shards: Arc<Shards>,
     pub(crate) flows: Flows,
     pub(crate) dns: Dns,
+    pub(crate) recorder: RecorderQueue,
     pub(crate) cdrs: CdrQueue,
     pub(crate) registrations: RegistrationQueue,
     pub(crate) reachability: ReachabilityQueue,
@@ -107,6 +109,7 @@ pub(crate) struct Shard {
     switch: Switch,
     mailbox: Mailbox<Mail>,
     media: MediaDesk,
+    recorder: RecorderDesk,
     outside: Outside,
     counts: Arc<ShardCounts>,
     /// By interface; streams have none.
@@ -148,6 +151,7 @@ impl Shard {
             switch,
             mailbox,
             media,
+            recorder: RecorderDesk::new(number, outside.recorder.clone()),
             outside,
             counts,
             outbox: sockets
@@ -222,6 +226,7 @@ impl Shard {
                     self.media.heard(Instant::now(), &event);
                     self.give(Input::Media(event));
                 }
+                Mail::Recording(event) => self.give(Input::Recording(event)),
                 Mail::Directory { changes, applied } => {
                     changes
                         .into_iter()
@@ -313,6 +318,9 @@ impl Shard {
         match output {
             Output::Transmit { flow, bytes, peer } => self.transmit(flow, peer, bytes),
             Output::Media(command) => return self.media.command(now, command).map(Input::Media),
+            Output::Recording(command) => {
+                return self.recorder.command(command).map(Input::Recording);
+            }
             Output::Lookup(question) => {
                 if !self.outside.dns.ask(question.clone(), self.number) {
                     let result = Err(sip::resolve::LookupError::ServerFailure);
@@ -391,7 +399,8 @@ impl Shard {
         let shorten = |timeout: Option<Duration>, limit: Duration| {
             Some(timeout.map_or(limit, |t| t.min(limit)))
         };
-        if !self.media.flush() {
+        let flushed = [self.media.flush(), self.recorder.flush()];
+        if flushed.contains(&false) {
             timeout = shorten(timeout, MEDIA_RETRY);
         }
         // Once more after the last change, so that an idle shard shows what it holds.

@@ -23,6 +23,8 @@ pub(crate) enum Mail {
     HandedOver { flow: Flow, bytes: Bytes },
     /// From its media thread.
     Media(media::relay::Event),
+    /// From the recorder.
+    Recording(media::recorder::Event),
     /// Records have changed; the acknowledgement says that calls from now on obey.
     Directory {
         changes: Vec<switch::DirectoryChange>,

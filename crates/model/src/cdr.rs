@@ -39,6 +39,9 @@ pub struct Cdr {
     pub minimum_call_duration_seconds: u32,
     /// What passed through the relay; absent when the media did not pass us.
     pub media: Option<CdrMedia>,
+    /// The recording of the call; absent when none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<CdrRecording>,
     /// Why the call went where it went: one line per decision, in order.
     pub decisions: Vec<String>,
 }
@@ -64,6 +67,9 @@ impl Cdr {
             leg.from_name.iter_mut().for_each(clip);
         }
         clip(&mut self.release_text);
+        if let Some(failure) = self.recording.as_mut().and_then(|it| it.failure.as_mut()) {
+            clip(failure);
+        }
         self.decisions.truncate(MAX_DECISIONS);
         self.decisions.iter_mut().for_each(clip);
     }
@@ -164,6 +170,19 @@ pub struct CdrStream {
     pub refused: u64,
 }
 
+/// What there is of a recording.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CdrRecording {
+    /// The file, relative to the data folder; absent when there is none.
+    pub path: Option<String>,
+    /// Whose it is, as `user@domain`.
+    pub owner: String,
+    /// How much is in the file, in milliseconds.
+    pub duration_ms: u64,
+    /// Why there is no file, or why it is not all of the call; absent when it is.
+    pub failure: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +214,10 @@ mod tests {
             release_text: long.clone(),
             minimum_call_duration_seconds: 0,
             media: None,
+            recording: Some(CdrRecording {
+                failure: Some(long.clone()),
+                ..CdrRecording::default()
+            }),
             decisions: vec![long; 100],
         };
         cdr.clip();
@@ -203,7 +226,7 @@ mod tests {
         assert_eq!(cdr.decisions.len(), MAX_DECISIONS);
         let bytes = serde_json::to_string(&cdr).expect("a record is JSON").len();
         assert!(
-            bytes < 12 * MAX_TEXT_BYTES + MAX_DECISIONS * (MAX_TEXT_BYTES + 4),
+            bytes < 13 * MAX_TEXT_BYTES + MAX_DECISIONS * (MAX_TEXT_BYTES + 4),
             "{bytes}"
         );
     }

@@ -32,7 +32,7 @@ pub mod words;
 
 pub use api_key::{AllowedModels, ApiKey};
 pub use audit::{Actor, Audit, AuditVerb};
-pub use cdr::{Cdr, CdrLeg, CdrMedia, CdrStream, ReleaseSide};
+pub use cdr::{Cdr, CdrLeg, CdrMedia, CdrRecording, CdrStream, ReleaseSide};
 pub use change::Change;
 pub use connection::{
     AudioRelay, Connection, ConnectionKey, DestinationFrom, EncryptedAudio, MatchingHeader,

@@ -14,9 +14,11 @@
 //! | [`phone`] | a user agent with one line; `strowger demo` drives the same value with real sockets |
 //! | [`network`] | what happens to a datagram between two addresses |
 //! | [`world`] | shards, phones, network and media on one clock |
+//! | [`recorder`] | what is told to whoever writes recordings |
 //! | [`scenario`] | what a seed makes of a world, and what must hold at its end |
 
 pub mod network;
 pub mod phone;
+pub mod recorder;
 pub mod scenario;
 pub mod world;

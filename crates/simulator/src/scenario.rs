@@ -230,6 +230,11 @@ fn run_scripts(config: WorldConfig, scripts: &[CallScript], random: &mut Random)
 /// Tenants of a world: enough that calls spread over the shards.
 const DOMAINS: usize = 3;
 
+/// Whether the calls of a tenant's PBX are recorded.
+fn is_recorded(domain: usize) -> bool {
+    domain == 1
+}
+
 type AllCounters = HashMap<(String, String), Arc<ConnectionCounters>>;
 
 /// Domains `d0` … with a PBX each, whose plan sends every number to the carrier phone of its call.
@@ -248,6 +253,7 @@ fn tenants(world: &mut World, firsts: &[First]) -> AllCounters {
         let pbx = Connection {
             domain: name.clone(),
             connection_orig_match_pattern: format!("sip*@pbx-{domain}"),
+            connection_record_all_calls_enabled: is_recorded(domain),
             ..Connection::default()
         };
         let rules = (0..calls).map(|call| DialRule {
@@ -317,6 +323,7 @@ fn check(world: &World, lines: &[(usize, usize)], counters: &AllCounters) -> Vec
         let left = [
             ("calls", stats.calls + stats.calls_released),
             ("relays", stats.relays),
+            ("recordings", stats.recordings),
             ("sessions", stats.sessions),
             ("transactions", stats.transactions),
         ];
@@ -329,6 +336,7 @@ fn check(world: &World, lines: &[(usize, usize)], counters: &AllCounters) -> Vec
     if world.open_relays() != 0 {
         faults.push(format!("{} relays were never closed", world.open_relays()));
     }
+    faults.extend(world.recorder().faults().iter().cloned());
     for ((domain, pattern), counter) in counters {
         let (orig, term) = counter.current();
         if orig + term != 0 {
@@ -358,6 +366,16 @@ fn check(world: &World, lines: &[(usize, usize)], counters: &AllCounters) -> Vec
                         "call {index}: answered, but the record says {:?}",
                         record.release_text
                     ));
+                }
+                let expected = record.answered_ms.is_some() && is_recorded(index % DOMAINS);
+                match &record.recording {
+                    Some(recording) if recording.failure.is_some() => {
+                        faults.push(format!("call {index}: recorded as {recording:?}"));
+                    }
+                    recording if recording.is_some() != expected => {
+                        faults.push(format!("call {index}: recorded as {recording:?}"));
+                    }
+                    _ => {}
                 }
                 if record.ended_ms < record.started_ms {
                     faults.push(format!("call {index}: ended before it began"));

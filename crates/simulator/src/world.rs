@@ -2,7 +2,9 @@
 
 use crate::network::Weather;
 use crate::phone::{self, Phone, PhoneEvent};
+use crate::recorder::Recorder;
 use bytes::Bytes;
+use media::recorder;
 use media::relay::{Command, Event as MediaEvent, RelayId, RelayStats, Silent};
 use media::srtp::KeySeed;
 use model::{
@@ -158,6 +160,7 @@ pub struct World {
     queue: BinaryHeap<Reverse<Due>>,
     serial: u64,
     relays: BTreeMap<RelayId, (u16, u16)>,
+    recorder: Recorder,
     next_port: u16,
     cdrs: Vec<Cdr>,
     events: Vec<(usize, PhoneEvent)>,
@@ -196,6 +199,7 @@ impl World {
             queue: BinaryHeap::new(),
             serial: 0,
             relays: BTreeMap::new(),
+            recorder: Recorder::default(),
             next_port: 0,
             cdrs: Vec::new(),
             events: Vec::new(),
@@ -324,6 +328,24 @@ impl World {
         self.relays.len()
     }
 
+    /// What the recorder was told.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// The recorder, to be given another mood.
+    pub fn recorder_mut(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
+    /// Every recording ends now, as when the disk is full.
+    pub fn fail_recordings(&mut self, why: &str) {
+        for event in self.recorder.fail(self.now - self.start, why) {
+            let recorder::Event::Ended { recording, .. } = &event;
+            self.give((recording.0 >> 48) as usize, Input::Recording(event));
+        }
+    }
+
     /// Whether nothing is left of any call on this phone.
     pub fn is_idle(&self, phone: usize) -> bool {
         self.phones.get(phone).is_some_and(Phone::is_idle)
@@ -437,6 +459,11 @@ impl World {
             match output {
                 Output::Transmit { flow, bytes, .. } => self.send(SWITCH, flow.remote, bytes),
                 Output::Media(command) => self.media(shard, command),
+                Output::Recording(command) => {
+                    if let Some(event) = self.recorder.command(self.start, command) {
+                        self.give(shard, Input::Recording(event));
+                    }
+                }
                 Output::Cdr(cdr) => self.cdrs.push(*cdr),
                 Output::Handover { shard, flow, bytes } => {
                     self.give(usize::from(shard), Input::HandedOver { flow, bytes })
@@ -568,6 +595,7 @@ impl World {
                 let stats = Box::new(RelayStats::default());
                 self.give(shard, Input::Media(MediaEvent::Closed { relay, stats }));
             }
+            Command::Record { relay, recording } => self.recorder.heard(relay, recording),
             // Everything else is about packets, of which this world has none.
             _ => {}
         }

@@ -7,7 +7,8 @@
 //! - [`UdpSocket`]: bound with `SO_REUSEPORT` or IPv6-only, read and written in batches;
 //! - [`ReceiveBatch`], [`SendBatch`]: the preallocated buffers of those batches;
 //! - [`Poller`], [`Waker`]: readiness of many descriptors, and a wake-up from another thread;
-//! - [`MediaIo`]: many sockets with one packet each, which is what media looks like.
+//! - [`MediaIo`]: many sockets with one packet each, which is what media looks like;
+//! - [`raise_open_files`], [`free_bytes`]: what the system allows and has room for.
 //!
 //! This is the only crate of the workspace that may contain `unsafe`. Every such block names the reason why it is
 //! sound, and none of them leaks a pointer or a bare descriptor to a caller: what leaves this crate is safe Rust.
@@ -17,12 +18,14 @@ compile_error!("strowger's sockets are written for Linux: epoll, eventfd, recvmm
 
 mod address;
 mod batch;
+mod disk;
 mod limits;
 mod media_io;
 mod poll;
 mod udp;
 
 pub use batch::{Arrived, Datagram, ReceiveBatch, SendBatch};
+pub use disk::free_bytes;
 pub use limits::raise_open_files;
 pub use media_io::{MEDIA_PACE, MEDIA_PACKET_BYTES, MediaIo, Onward, Packet, Turn};
 pub use poll::{Poller, Ready, Waker};

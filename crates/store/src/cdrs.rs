@@ -45,11 +45,13 @@ pub struct CdrTotals {
 const INSERT: &str = "INSERT INTO cdrs (call, domain, started_ms, ringing_ms, answered_ms, ended_ms, \
      talk_ms, billable_ms, from_uri, to_uri, orig_call_id, orig_connection_domain, \
      orig_connection_pattern, term_call_id, term_connection_domain, term_connection_pattern, \
-     dial_rule, release_side, release_status, release_cause, release_text, record) \
+     dial_rule, release_side, release_status, release_cause, release_text, recording_path, \
+     recording_ms, recording_failure, record) \
      VALUES (:call, :domain, :started_ms, :ringing_ms, :answered_ms, :ended_ms, :talk_ms, \
      :billable_ms, :from_uri, :to_uri, :orig_call_id, :orig_connection_domain, \
      :orig_connection_pattern, :term_call_id, :term_connection_domain, :term_connection_pattern, \
-     :dial_rule, :release_side, :release_status, :release_cause, :release_text, :record) \
+     :dial_rule, :release_side, :release_status, :release_cause, :release_text, :recording_path, \
+     :recording_ms, :recording_failure, :record) \
      ON CONFLICT (call) DO NOTHING";
 
 impl Writer<'_> {
@@ -63,6 +65,7 @@ impl Writer<'_> {
                 why: format!("call record: {error}"),
             })?;
             let term = cdr.term.as_ref();
+            let recording = cdr.recording.as_ref();
             added += statement.execute(named_params! {
                 ":call": cdr.id,
                 ":domain": cdr.domain,
@@ -86,6 +89,9 @@ impl Writer<'_> {
                 ":release_status": cdr.release_status,
                 ":release_cause": cdr.release_cause,
                 ":release_text": cdr.release_text,
+                ":recording_path": recording.and_then(|it| it.path.as_ref()),
+                ":recording_ms": recording.and_then(|it| i64::try_from(it.duration_ms).ok()),
+                ":recording_failure": recording.and_then(|it| it.failure.as_ref()),
                 ":record": record,
             })?;
         }

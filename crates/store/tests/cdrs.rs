@@ -1,6 +1,6 @@
 //! Call records: in batches, by time, by position.
 
-use model::{Cdr, CdrLeg, ReleaseSide};
+use model::{Cdr, CdrLeg, CdrRecording, ReleaseSide};
 use store::{CdrFilter, CdrTotals, Page, Store};
 
 fn cdr(id: &str, domain: &str, started_ms: i64, talk_ms: Option<i64>) -> Cdr {
@@ -28,6 +28,7 @@ fn cdr(id: &str, domain: &str, started_ms: i64, talk_ms: Option<i64>) -> Cdr {
         release_text: "Orig: Bye".to_owned(),
         minimum_call_duration_seconds: 6,
         media: None,
+        recording: None,
         decisions: vec!["source: connection */sip*@carrier".to_owned()],
     }
 }
@@ -46,6 +47,43 @@ fn a_batch_is_stored_once() {
     let stored = store.read_blocking(|r| r.tail_cdrs(0, 10)).unwrap();
     let stored: Vec<Cdr> = stored.into_iter().map(|(_, cdr)| cdr).collect();
     assert_eq!(stored, batch);
+}
+
+#[test]
+fn recordings_have_columns_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let store = Store::open(&path).unwrap();
+    let recorded = Cdr {
+        recording: Some(CdrRecording {
+            path: Some("recordings/d1/2026-01-02/a.wav".to_owned()),
+            owner: "domain@d1".to_owned(),
+            duration_ms: 4_980,
+            failure: Some("the disk is full".to_owned()),
+        }),
+        ..cdr("a", "d1", 1000, Some(5000))
+    };
+    let batch = vec![recorded, cdr("b", "d1", 2000, None)];
+    store.append_cdrs_blocking(batch.clone()).unwrap();
+    let stored = store.read_blocking(|r| r.tail_cdrs(0, 10)).unwrap();
+    assert!(stored.into_iter().map(|(_, cdr)| cdr).eq(batch));
+    store.close();
+
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    let mut statement = raw
+        .prepare("SELECT recording_path, recording_ms, recording_failure FROM cdrs ORDER BY call")
+        .unwrap();
+    let rows: Vec<(Option<String>, Option<i64>, Option<String>)> = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let expected = (
+        Some("recordings/d1/2026-01-02/a.wav".to_owned()),
+        Some(4_980),
+        Some("the disk is full".to_owned()),
+    );
+    assert_eq!(rows, [expected, (None, None, None)]);
 }
 
 #[test]

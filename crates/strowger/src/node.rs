@@ -341,6 +341,8 @@ pub(crate) fn driver_config(config: &Config) -> DriverConfig {
         port_quiet_seconds: config.port_quiet_seconds,
         shards: config.shards,
         max_calls: config.max_calls,
+        recordings: Some(config.data.join(driver::RECORDINGS_FOLDER)),
+        recording_reserve_mib: config.recording_reserve_mib,
         hostname: hostname(),
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) port_quiet_seconds: u32,
     pub(crate) shards: usize,
     pub(crate) max_calls: usize,
+    pub(crate) recording_reserve_mib: u64,
     pub(crate) drain_seconds: u32,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
@@ -411,6 +412,21 @@ pub(crate) const GROUPS: &[Group] = &[
                     Ok(())
                 },
             },
+            Setting {
+                key: "recording_reserve_mib",
+                unit: "MiB",
+                default: &["1024"],
+                many: false,
+                bare: true,
+                doc: &[
+                    "Room on the disk of the data folder that recordings leave to everything else: with less, none begins.",
+                    "An hour of a recorded call takes 110 MiB. Recordings are never removed; see docs/operations.md.",
+                ],
+                apply: |config, texts| {
+                    config.recording_reserve_mib = integer(one(texts)?, 0, 1_000_000_000)?;
+                    Ok(())
+                },
+            },
         ],
     },
     Group {
@@ -534,6 +550,7 @@ impl Default for Config {
             port_quiet_seconds: 0,
             shards: 0,
             max_calls: 0,
+            recording_reserve_mib: 0,
             drain_seconds: 0,
             log_format: LogFormat::Text,
             log_level: String::new(),

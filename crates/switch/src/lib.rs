@@ -43,6 +43,7 @@ pub mod source;
 mod switch;
 pub mod trail;
 
+pub use call::recording::FOLDER as RECORDINGS_FOLDER;
 pub use call::{CallKey, MAX_RING_SECONDS, STATISTICS_WAIT_SECONDS};
 pub use directory::{Directory, DirectoryChange, DomainPart};
 pub use explain::explain;

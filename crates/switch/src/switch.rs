@@ -2,7 +2,7 @@
 
 use crate::call::{
     self, Call, CallKey, CallTimer, CallWake, Stage, hangup, minimum_duration, offers, progress,
-    setup,
+    recording, setup,
 };
 use crate::challenge::Gatekeeper;
 use crate::directory::{Directory, DirectoryChange};
@@ -11,6 +11,7 @@ use crate::outbound_registration::OutboundRegistrations;
 use crate::pings::Pings;
 use crate::quarantine::{self, Quarantine};
 use crate::registrar::Registrar;
+use media::recorder::{self, RecordingId};
 use media::relay::{Command, Event as MediaEvent, RelayId, Side};
 use media::srtp::{KeySeed, KeySource};
 use model::cdr::Cdr;
@@ -93,6 +94,8 @@ pub enum Input {
     },
     /// From the media thread.
     Media(MediaEvent),
+    /// From the recorder.
+    Recording(recorder::Event),
     /// Records changed.
     Directory(DirectoryChange),
     /// New calls are refused from now on, with this Retry-After.
@@ -122,6 +125,8 @@ pub enum Output {
     Lookup(Question),
     /// Tell the media thread.
     Media(Command),
+    /// Tell the recorder. What media threads are told afterwards is to follow after this.
+    Recording(recorder::Command),
     /// Write this record.
     Cdr(Box<Cdr>),
     /// Give this message to the shard that owns it.
@@ -155,6 +160,8 @@ pub struct Stats {
     pub calls_released: usize,
     /// Relays open or being opened.
     pub relays: usize,
+    /// Recordings of calls that are not over or whose record is not complete.
+    pub recordings: usize,
     /// SIP sessions.
     pub sessions: usize,
     /// SIP transactions.
@@ -214,10 +221,12 @@ pub(crate) struct Core {
     wakes: BinaryHeap<Reverse<CallWake>>,
     sessions: HashMap<SessionId, (CallKey, Side)>,
     relays: HashMap<RelayId, CallKey>,
+    recordings: HashMap<RecordingId, CallKey>,
     awaited: HashMap<RequestId, ServerRequestId>,
     next_slot: usize,
     serial: u64,
     relay_serial: u64,
+    recording_serial: u64,
     /// Part of every call's identifier that is new with every start.
     instance: u64,
 }
@@ -269,10 +278,12 @@ impl Switch {
             wakes: BinaryHeap::new(),
             sessions: HashMap::new(),
             relays: HashMap::new(),
+            recordings: HashMap::new(),
             awaited: HashMap::new(),
             next_slot: 0,
             serial: 0,
             relay_serial: 0,
+            recording_serial: 0,
             instance,
         };
         Self {
@@ -308,6 +319,7 @@ impl Switch {
             }
             Input::HandedOver { flow, bytes } => self.receive(flow, bytes),
             Input::Media(event) => self.on_media(event),
+            Input::Recording(event) => self.on_recording(event),
             Input::Directory(change) => {
                 self.core.directory.apply(change.clone());
                 self.registrar.on_change(&mut self.core, &change);
@@ -370,6 +382,7 @@ impl Switch {
             calls: self.calls.len() - released,
             calls_released: released,
             relays: self.core.relays.len(),
+            recordings: self.core.recordings.len(),
             sessions: endpoint.sessions,
             transactions: endpoint.transactions,
             calls_started: counters.calls_started,
@@ -629,6 +642,17 @@ impl Switch {
         self.retire(key);
     }
 
+    fn on_recording(&mut self, event: recorder::Event) {
+        let recorder::Event::Ended { recording, outcome } = event;
+        let Some(key) = self.core.recordings.remove(&recording) else {
+            return;
+        };
+        if let Some(call) = self.calls.get_mut(key.slot).filter(|call| call.key == key) {
+            recording::on_ended(&mut self.core, call, outcome);
+        }
+        self.retire(key);
+    }
+
     fn fire_wakes(&mut self) {
         while let Some(Reverse(wake)) = self.core.wakes.peek().copied() {
             if wake.at > self.core.clock.now {
@@ -684,10 +708,14 @@ impl Switch {
         true
     }
 
-    /// Writes the record of a call that is over and has its statistics.
+    /// Writes the record of a call that is over, has its statistics, and whose recording has ended.
     fn retire(&mut self, key: CallKey) {
-        let done = self.calls.get(key.slot).is_some_and(|call| {
-            call.key == key && call.stage == Stage::Released && call.media.is_closed()
+        let core = &mut self.core;
+        let done = self.calls.get_mut(key.slot).is_some_and(|call| {
+            call.key == key
+                && call.stage == Stage::Released
+                && call.media.is_closed()
+                && recording::has_ended(core, call)
         });
         if done {
             self.finish(key);
@@ -695,11 +723,16 @@ impl Switch {
     }
 
     fn finish(&mut self, key: CallKey) {
-        let Some(call) = self.calls.try_remove(key.slot) else {
+        let Some(mut call) = self.calls.try_remove(key.slot) else {
             return;
         };
         for relay in call.media.relays() {
             self.core.relays.remove(&relay);
+        }
+        // Without statistics the recording may not even know of its end.
+        recording::has_ended(&mut self.core, &mut call);
+        if let Some(recording) = recording::id(&call) {
+            self.core.recordings.remove(&recording);
         }
         for session in [call.a.session, call.b.session].into_iter().flatten() {
             self.core.disown(session);
@@ -742,6 +775,14 @@ impl Core {
         let relay = RelayId(u64::from(self.config.sip.owner) << 48 | self.relay_serial);
         self.relays.insert(relay, call);
         relay
+    }
+
+    /// Name of the recording of a call.
+    pub(crate) fn next_recording(&mut self, call: CallKey) -> RecordingId {
+        self.recording_serial += 1;
+        let recording = RecordingId(u64::from(self.config.sip.owner) << 48 | self.recording_serial);
+        self.recordings.insert(recording, call);
+        recording
     }
 
     pub(crate) fn disown_relay(&mut self, relay: RelayId) {

@@ -19,6 +19,7 @@ fn cdr(id: usize) -> Box<Cdr> {
         release_text: String::new(),
         minimum_call_duration_seconds: 0,
         media: None,
+        recording: None,
         decisions: Vec::new(),
     })
 }

@@ -4,12 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket as StdSocket};
 
 use media::relay::{Side, Traffic};
 
+use tokio::sync::mpsc;
+
 use super::*;
 use crate::desk::MediaDesk;
 use crate::ports::PortRange;
+use crate::recorder::{Copied, RecorderCounts};
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const RELAY: RelayId = RelayId(7);
+/// Packets that wait for a recorder which never comes.
+const COPIES: usize = 20;
 
 /// The shard's side of one media thread.
 struct World {
@@ -17,23 +22,29 @@ struct World {
     mailbox: Mailbox<Mail>,
     counts: Arc<MediaCounts>,
     thread: Option<thread::JoinHandle<()>>,
+    /// Packets on their way to the recorder.
+    copies: mpsc::Receiver<Copied>,
+    recorder_counts: Arc<RecorderCounts>,
 }
 
 impl World {
     fn new() -> Self {
         let (shard, mailbox) = mailbox::mailbox(64).expect("mailbox");
         let counts = Arc::new(MediaCounts::default());
+        let (recorder, copies, recorder_counts) = RecorderQueue::unread(COPIES);
         let range = PortRange {
             first: 34_000,
             last: 35_999,
         };
         let (commands, thread) =
-            start(0, range.pairs(), shard, Arc::clone(&counts)).expect("start");
+            start(0, range.pairs(), shard, recorder, Arc::clone(&counts)).expect("start");
         Self {
             desk: MediaDesk::new(range, Duration::from_secs(5), commands),
             mailbox,
             counts,
             thread: Some(thread),
+            copies,
+            recorder_counts,
         }
     }
 
@@ -324,4 +335,36 @@ fn frames_are_recoded_for_who_knows_the_other_law_only() {
             .iter()
             .all(|code| *code == encode_a(decode_mu(0xd5)))
     );
+}
+
+#[test]
+fn a_recorded_relay_hands_copies_over_and_waits_for_nobody() {
+    use ::media::recorder::RecordingId;
+    let mut world = World::new();
+    let (to_a, to_b) = world.open(RELAY);
+    let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
+    world.remote(Side::A, alice_at);
+    world.remote(Side::B, bob_at);
+    alice.send_to(&rtp(1, 0), to_a).expect("send");
+    assert_eq!(receive(&bob), (rtp(1, 0), to_b));
+    assert!(world.copies.try_recv().is_err(), "nobody records yet");
+    let record = Command::Record {
+        relay: RELAY,
+        recording: Some(RecordingId(3)),
+    };
+    world.desk.command(Instant::now(), record);
+    let before = Instant::now();
+    for sequence in 1..=50 {
+        alice.send_to(&rtp(1, sequence), to_a).expect("send");
+        assert_eq!(receive(&bob), (rtp(1, sequence), to_b));
+    }
+    for sequence in 1..=COPIES as u16 {
+        let copied = world.copies.try_recv().expect("a copy");
+        assert_eq!((copied.recording, copied.from), (RecordingId(3), Side::A));
+        assert_eq!(&*copied.packet, rtp(1, sequence));
+        assert!(copied.at >= before, "when it arrived");
+    }
+    assert!(world.copies.try_recv().is_err(), "the rest found no room");
+    let lost = world.recorder_counts.lost.load(Ordering::Relaxed);
+    assert_eq!(lost, 50 - COPIES as u64);
 }

@@ -118,6 +118,22 @@ impl Wire {
         self.say(PBX, text);
     }
 
+    /// The PBX offers its audio anew in the dialog of this response to it, with one more attribute.
+    pub fn invite_again(&mut self, response: &Message, attribute: &str) {
+        self.branch += 1;
+        self.cseq += 1;
+        let text = format!(
+            "INVITE sip:{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {PBX};branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n\
+             From: {}\r\nTo: {}\r\nCall-ID: of-ann\r\nCSeq: {} INVITE\r\nContact: <sip:ann@{PBX}>\r\n{}",
+            self.branch,
+            response.header(Name::From).unwrap(),
+            response.header(Name::To).unwrap(),
+            self.cseq,
+            body_with(30_000, attribute)
+        );
+        self.say(PBX, text);
+    }
+
     /// Another request of the PBX in the dialog of this response to it. A From among the lines stands in place of the
     /// usual one.
     pub fn ask(&mut self, response: &Message, method: &str, lines: &str) {
@@ -254,8 +270,12 @@ fn usual(name: &str, lines: &str, value: &str) -> String {
 }
 
 pub fn body(port: u16) -> String {
+    body_with(port, "")
+}
+
+fn body_with(port: u16, attribute: &str) -> String {
     let sdp = format!(
-        "v=0\r\no=- 1 1 IN IP4 198.51.100.9\r\ns=-\r\nc=IN IP4 198.51.100.9\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+        "v=0\r\no=- 1 1 IN IP4 198.51.100.9\r\ns=-\r\nc=IN IP4 198.51.100.9\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n{attribute}"
     );
     format!(
         "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",

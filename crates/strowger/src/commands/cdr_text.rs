@@ -1,6 +1,6 @@
 //! A call record in two or three lines, for `strowger cdr tail` and the end of the demo.
 
-use model::{Cdr, CdrMedia, CdrStream, ReleaseSide};
+use model::{Cdr, CdrMedia, CdrRecording, CdrStream, ReleaseSide};
 
 use crate::terminal::Paint;
 
@@ -29,6 +29,9 @@ pub(crate) fn render(cdr: &Cdr, paint: Paint) -> String {
     if let Some(media) = &cdr.media {
         lines.push(format!("  {}", relay(media)));
     }
+    if let Some(recording) = &cdr.recording {
+        lines.push(format!("  {}", recorded(recording, paint)));
+    }
     lines.join("\n")
 }
 
@@ -46,6 +49,18 @@ pub(crate) fn relay(media: &CdrMedia) -> String {
         one(&media.from_orig),
         one(&media.from_term)
     )
+}
+
+fn recorded(recording: &CdrRecording, paint: Paint) -> String {
+    let milliseconds = i64::try_from(recording.duration_ms).unwrap_or(i64::MAX);
+    let file = match &recording.path {
+        Some(path) => format!("recording: {path}, {}", seconds(milliseconds)),
+        None => "recording: none".to_owned(),
+    };
+    match &recording.failure {
+        Some(why) => format!("{file}, {}", paint.red(why)),
+        None => file,
+    }
 }
 
 fn releaser(side: ReleaseSide) -> &'static str {
@@ -122,6 +137,7 @@ mod tests {
                 },
                 from_term: CdrStream::default(),
             }),
+            recording: None,
             decisions: Vec::new(),
         }
     }
@@ -149,6 +165,38 @@ mod tests {
             text.contains("not answered (404)") && !text.contains("media"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_recording_and_what_became_of_it() {
+        let with = |recording| {
+            let cdr = Cdr {
+                recording: Some(recording),
+                ..record()
+            };
+            let text = render(&cdr, Paint::plain());
+            text.lines().last().unwrap_or_default().to_owned()
+        };
+        let whole = CdrRecording {
+            path: Some("recordings/acme/2023-11-14/1.wav".into()),
+            owner: "domain@acme".into(),
+            duration_ms: 3_500,
+            failure: None,
+        };
+        assert_eq!(
+            with(whole.clone()),
+            "  recording: recordings/acme/2023-11-14/1.wav, 3.5 s"
+        );
+        let cut = CdrRecording {
+            failure: Some("the disk is full".into()),
+            ..whole.clone()
+        };
+        assert_eq!(
+            with(cut.clone()),
+            "  recording: recordings/acme/2023-11-14/1.wav, 3.5 s, the disk is full"
+        );
+        let none = CdrRecording { path: None, ..cut };
+        assert_eq!(with(none), "  recording: none, the disk is full");
     }
 
     #[test]

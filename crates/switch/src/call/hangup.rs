@@ -4,7 +4,7 @@
 use super::media::MediaReport;
 use super::{
     Call, CallTimer, CallWake, STATISTICS_WAIT_SECONDS, Stage, headers, minimum_duration, opposite,
-    terms,
+    recording, terms,
 };
 use crate::switch::Core;
 use ::media::relay::Side;
@@ -101,7 +101,7 @@ pub(crate) fn release(core: &mut Core, call: &mut Call, mut release: Release, sa
     call.invite = None;
     call.reservations.clear();
     call.media.close(core);
-    if !call.media.is_closed() {
+    if !call.media.is_closed() || recording::is_open(call) {
         core.wake(CallWake {
             at: now + Duration::from_secs(STATISTICS_WAIT_SECONDS),
             call: call.key,
@@ -202,6 +202,7 @@ pub(crate) fn cdr(mut call: Call) -> Cdr {
         release_text: release.text,
         minimum_call_duration_seconds: call.plan.target.record.minimum_call_duration_seconds,
         media: report.into_cdr(),
+        recording: call.recording.map(recording::cdr),
         decisions: call.trail.lines(),
     }
 }

@@ -16,6 +16,7 @@
 //! | `face.rs` | our addresses towards a side |
 //! | `lines.rs` | the life of relays |
 //! | `orders.rs` | what relays are told when a description counts |
+//! | `recorded.rs` | which relay a recording hears |
 //! | `early.rs`, `pauses.rs` | who hears what before the answer, and when nobody speaks |
 //! | `report.rs` | sums for the call's record |
 
@@ -29,6 +30,7 @@ mod orders;
 mod path;
 mod pauses;
 mod policy;
+mod recorded;
 mod report;
 mod secure;
 mod slots;
@@ -41,6 +43,7 @@ use self::face::{Face, media_interface};
 use self::lines::Line;
 use self::path::Path;
 use self::policy::Policy;
+use self::recorded::Recorded;
 use self::secure::Secure;
 use self::slots::Slots;
 use super::CallKey;
@@ -98,6 +101,7 @@ pub(crate) struct CallMedia {
     confirmed: bool,
     /// An offer whose relays are still being opened.
     waiting: Option<Side>,
+    recorded: Option<Recorded>,
     /// An answer the caller has from a response that nothing made reliable (RFC 3261 §13.2.1): the 2xx
     /// has to repeat it.
     early_answer: Option<Body>,
@@ -132,6 +136,7 @@ impl CallMedia {
             offered: None,
             confirmed: false,
             waiting: None,
+            recorded: None,
             early_answer: None,
             timeout,
         }

@@ -10,6 +10,7 @@
 //! | `identity` | who speaks on either side, when that changes within the call |
 //! | `offers` | re-INVITE, UPDATE and other requests within the call |
 //! | `hangup` | every way a call ends, and what each side is told |
+//! | `recording` | calls that a connection wants recorded |
 //! | `media` | bodies rewritten, relays opened and fed with addresses |
 //! | `terms` | session timers and software names, as the records ask |
 //! | `headers` | which headers of one leg appear on the other |
@@ -24,6 +25,7 @@ pub(crate) mod media;
 pub(crate) mod minimum_duration;
 pub(crate) mod offers;
 pub(crate) mod progress;
+pub(crate) mod recording;
 mod ringing;
 pub(crate) mod setup;
 pub(crate) mod terms;
@@ -87,6 +89,8 @@ pub(crate) struct Call {
     pub(crate) reservations: Vec<Reservation>,
     pub(crate) times: Times,
     pub(crate) release: Option<hangup::Release>,
+    /// Its recording, from the answer on, where a connection asks for one.
+    pub(crate) recording: Option<recording::Recording>,
     /// The caller has left, and the called leg is kept for its minimum duration.
     pub(crate) kept: Option<minimum_duration::Kept>,
 }

@@ -3,7 +3,7 @@
 use super::failover;
 use super::hangup::{self, Release, Said};
 use super::media::Body;
-use super::{Call, Stage, headers, identity, ringing};
+use super::{Call, Stage, headers, identity, recording, ringing};
 use crate::routing::routes::Failure;
 use crate::switch::Core;
 use ::media::relay::Side;
@@ -47,6 +47,7 @@ pub(crate) fn on_answered(core: &mut Core, call: &mut Call, response: &Message, 
     call.stage = Stage::Answered;
     call.times.answered_ms = Some(core.clock.unix_ms);
     call.media.confirm(core);
+    recording::begin(core, call);
     ringing::on_answered(core, call);
     identity::on_answered(call, response);
     call.invite = None;

@@ -218,6 +218,7 @@ pub(crate) fn on_invite(
             ..Times::default()
         },
         release: None,
+        recording: None,
         kept: None,
     };
     core.own(session, call.key, Side::A);
@@ -384,6 +385,7 @@ fn refuse(
         release_text: refusal.text,
         minimum_call_duration_seconds: 0,
         media: None,
+        recording: None,
         decisions: trail.lines(),
     });
 }

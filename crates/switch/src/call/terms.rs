@@ -74,6 +74,7 @@ pub(crate) fn note(source: &Connection, target: &Connection, trail: &mut Trail) 
     super::ringing::note(source, target, trail);
     super::minimum_duration::note(target, trail);
     super::identity::note(source, target, trail);
+    super::recording::note(source, target, trail);
 }
 
 /// Whom a leg of this connection is booked to, as `user@domain`. A system-wide connection's `domain` is that of the
@@ -89,12 +90,14 @@ pub(crate) fn billing_user(connection: &Connection) -> String {
 
 /// Completes the billing user of a leg, now that the domain of its call is known.
 pub(crate) fn book(leg: &mut CdrLeg, domain: &str) {
-    let at_home = leg
-        .billing_user
-        .as_deref()
-        .and_then(|user| user.strip_suffix(SYSTEM)?.strip_suffix('@'))
-        .map(|user| format!("{user}@{domain}"));
-    if at_home.is_some() {
-        leg.billing_user = at_home;
-    }
+    leg.billing_user = booked(leg, domain);
+}
+
+/// Whom a leg is booked to, in a call of that domain.
+pub(crate) fn booked(leg: &CdrLeg, domain: &str) -> Option<String> {
+    let user = leg.billing_user.as_deref()?;
+    let system = user
+        .strip_suffix(SYSTEM)
+        .and_then(|user| user.strip_suffix('@'));
+    Some(system.map_or_else(|| user.to_owned(), |user| format!("{user}@{domain}")))
 }

@@ -22,6 +22,8 @@ pub(super) struct Line {
     pub(super) noise: [Option<Noise>; 2],
     /// What silence is for the called side, should its caller leave before it may.
     pub(super) silence: Option<Noise>,
+    /// By the last description, it carries audio that a recorder can be handed.
+    pub(super) is_audio: bool,
     pub(super) stats: Option<Box<RelayStats>>,
     pub(super) state: LineState,
 }
@@ -94,6 +96,7 @@ impl CallMedia {
             expects_b: false,
             noise: [None; 2],
             silence: None,
+            is_audio: false,
             stats: None,
             state: LineState::Opening,
         });

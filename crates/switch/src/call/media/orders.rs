@@ -59,6 +59,7 @@ impl CallMedia {
                 Side::A => line.expects_a = expect_media,
                 Side::B => line.expects_b = expect_media,
             }
+            line.is_audio = policy::is_audio(media);
             let relay = line.relay;
             core.media(Command::Remote {
                 relay,
@@ -81,6 +82,7 @@ impl CallMedia {
                 });
             }
         }
+        self.follow_audio(core);
     }
 
     /// Where one side understands but one law of G.711, frames of the other are recoded for it. `given` is what became

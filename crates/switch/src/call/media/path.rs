@@ -2,6 +2,7 @@
 
 use super::CallMedia;
 use super::policy::Policy;
+use crate::call::recording;
 use ::media::relay::Side;
 use ::media::sdp::{Security, Session};
 use model::{AudioRelay, Connection, EncryptedAudio};
@@ -32,6 +33,8 @@ impl Path {
             || encrypts(policies.0)
             || encrypts(policies.1);
         match relays {
+            // There is no other way to hear what is said.
+            _ if recording::asked(source, target) => Self::Relay,
             (AudioRelay::Never, _) | (_, AudioRelay::Never) => Self::Direct,
             (AudioRelay::Automatic, _) | (_, AudioRelay::Automatic) => Self::Relay,
             (AudioRelay::None, AudioRelay::None) if needed => Self::Relay,

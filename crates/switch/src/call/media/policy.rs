@@ -1,5 +1,6 @@
 //! What the records of the two connections ask of a call's media, and what that makes of descriptions.
 
+use crate::call::recording;
 use crate::directory::Connection;
 use crate::trail::Trail;
 use ::media::g711::{self, Law};
@@ -34,11 +35,16 @@ impl Policy {
 
 /// Notes in the trail what the two records ask.
 pub(crate) fn note(source: &Connection, target: &Connection, trail: &mut Trail) {
+    let recorded = recording::asked(&source.record, &target.record);
     let path = match (
         source.record.connection_audio_relay_enabled,
         target.record.connection_audio_relay_enabled,
     ) {
-        (AudioRelay::Never, _) | (_, AudioRelay::Never) => "media never pass the relay",
+        (AudioRelay::Never, _) | (_, AudioRelay::Never) if !recorded => {
+            "media never pass the relay"
+        }
+        (AudioRelay::Automatic, AudioRelay::Automatic) => "media pass the relay",
+        _ if recorded => "media pass the relay, for the call is recorded",
         (AudioRelay::Automatic, _) | (_, AudioRelay::Automatic) => "media pass the relay",
         _ => "media pass the relay only where they have to",
     };
@@ -158,7 +164,7 @@ fn audio_lines(session: &mut Session) -> impl Iterator<Item = &mut MediaLine> {
     session.media.iter_mut().filter(|line| is_audio(line))
 }
 
-fn is_audio(line: &MediaLine) -> bool {
+pub(super) fn is_audio(line: &MediaLine) -> bool {
     line.is_active()
         && line.media.eq_ignore_ascii_case("audio")
         && line.transport() == Transport::Rtp
