@@ -54,13 +54,15 @@ def clean_environment(extra=None):
 class Switch:
     """One `strowger serve` on free loopback ports with its records in `data`."""
 
-    def __init__(self, data, sip=("127.0.0.1",), rtp_ports=400, http_port=None, sip_port=None, options=(), env=None):
+    def __init__(self, data, sip=("127.0.0.1",), rtp_ports=400, http_port=None, sip_port=None, options=(), env=None,
+                 wrapper=()):  # fmt: skip
         self.data = pathlib.Path(data)
         self.http_port = http_port or free_port()
         self.sip_port = sip_port or free_port()
         self.sip_hosts = list(sip)
         self.rtp_first, self.rtp_last = free_range(rtp_ports)
         self.options, self.env = list(options), env
+        self.wrapper = list(wrapper)  # a command that becomes the switch: it execs what stands behind it
         self.origin = f"http://127.0.0.1:{self.http_port}"
         self.log_path = self.data.parent / f"{self.data.name}.log"
         self.process = None
@@ -70,7 +72,7 @@ class Switch:
     def command(self):
         sip = [part for host in self.sip_hosts for part in ("--sip", f"{bracketed(host)}:{self.sip_port}")]
         return [
-            str(binary()), "serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.http_port}", *sip,
+            *map(str, self.wrapper), str(binary()), "serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.http_port}", *sip,
             "--rtp-ports", f"{self.rtp_first}-{self.rtp_last}", *map(str, self.options),
         ]  # fmt: skip
 

@@ -21,6 +21,7 @@ class TonePort(Port):
         self.packets = [second[start : start + SAMPLES] for start in range(0, len(second), SAMPLES)]
         self.destination = None
         self.event = 101  # payload type of telephone events
+        self.latest = 0.0  # seconds that the worst packet was late, on a busy machine
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -56,6 +57,7 @@ class TonePort(Port):
                 while (left := due - time.monotonic()) > 0:
                     if selector.select(left):
                         self.drain()
+                self.latest = max(self.latest, time.monotonic() - due)
                 due += PTIME_SECONDS
                 if destination := self.destination:
                     self.send(destination, self.payload_type, self.packets[number % len(self.packets)])

@@ -8,7 +8,7 @@
 //! | `reorder.rs` | sequence numbers: order, copies, losses, a sender that counts from anew |
 //! | `placement.rs` | timestamps: where on the time line a packet belongs, and clocks that do not agree |
 //! | `track.rs` | one side: both of the above, a decoder, and the samples that are not taken yet |
-//! | `decoder.rs` | payloads to samples |
+//! | `coding.rs`, `decoder.rs` | what a payload is, and its samples |
 //! | `wav.rs` | the file that such a stream becomes |
 //! | `command.rs` | what call control says to whoever writes files, and hears back |
 //!
@@ -18,12 +18,12 @@
 //! ```
 //! # use std::time::{Duration, Instant};
 //! # use media::recorder::*;
-//! # use media::{g711::{self, Law}, relay::Side, rtp::Header};
+//! # use media::{codec::Format, g711, relay::Side, rtp::Header};
 //! # let begun = Instant::now();
 //! # let header = Header { marker: false, payload_type: 0, sequence: 1, timestamp: 160, ssrc: 7 };
 //! # let packet = header.packet(&[g711::encode_mu(1000); 160]);
 //! let mut recorder = Recorder::new(begun);
-//! let meaning = Meaning { coding: Coding::G711(Law::Mu), clock_rate_hz: 8_000 };
+//! let meaning = Meaning { coding: Coding::Sound(Format::Pcmu), clock_rate_hz: 8_000 };
 //! recorder.hear(begun, Side::A, meaning, &packet);
 //!
 //! let mut frames = Vec::new();
@@ -33,6 +33,7 @@
 //! assert_eq!((frames[0], frames[160]), ([988, 0], [0, 0]));
 //! ```
 
+mod coding;
 mod command;
 mod decoder;
 mod placement;
@@ -43,8 +44,8 @@ pub mod wav;
 #[cfg(test)]
 mod tests;
 
+pub use coding::{Coding, Meaning};
 pub use command::{Command, Event, Outcome, RecordingId};
-pub use decoder::{Coding, Decoder, Meaning};
 
 use std::time::{Duration, Instant};
 

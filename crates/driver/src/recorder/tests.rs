@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use media::g711::{self, Law};
+use media::codec::Format;
+use media::g711;
 use media::recorder::{Coding, wav};
 use media::rtp::Header;
 
@@ -12,7 +13,7 @@ use super::*;
 
 const RECORDING: RecordingId = RecordingId(5);
 const MU: Meaning = Meaning {
-    coding: Coding::G711(Law::Mu),
+    coding: Coding::Sound(Format::Pcmu),
     clock_rate_hz: 8_000,
 };
 

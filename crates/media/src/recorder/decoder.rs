@@ -1,101 +1,80 @@
-//! Payloads to samples.
+//! Payloads to samples of the recording's rate.
 
-use std::fmt;
+use super::SAMPLE_RATE_HZ;
+use crate::codec::{Decoder, Format};
+use crate::resample::Resampler;
 
-use crate::g711::{Law, PCMA, PCMU};
-use crate::sdp::Codec;
+/// Samples of one packet at most, before they are narrowed: a datagram full of G.722. Every packet of Opus, 120 ms at
+/// the most, fits as well.
+const PACKET_SAMPLES_MAX: usize = 3_072;
 
-/// Payload type of G.722 (RFC 3551 §6).
-const G722: u8 = 9;
-
-/// Payload type of comfort noise at 8 kHz.
-const COMFORT_NOISE: u8 = 13;
-
-/// What a payload is, as far as a recorder has to know.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Coding {
-    /// G.711.
-    G711(Law),
-    /// G.722.
-    G722,
-    /// Opus (RFC 7587).
-    Opus,
-    /// A key press (RFC 4733).
-    TelephoneEvent,
-    /// What silence sounds like at the far end (RFC 3389).
-    ComfortNoise,
-    /// Anything else.
-    #[default]
-    Other,
+/// Decodes one stream.
+#[derive(Debug)]
+pub(super) struct Narrow {
+    format: Format,
+    decoder: Box<dyn Decoder>,
+    resampler: Resampler,
+    /// As they come out of the decoder, and as they are recorded.
+    samples: Box<[[i16; PACKET_SAMPLES_MAX]; 2]>,
 }
 
-/// What the payload type of a packet means.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Meaning {
-    /// What the payload is.
-    pub coding: Coding,
-    /// Ticks per second of its timestamps; not zero.
-    pub clock_rate_hz: u32,
+impl Narrow {
+    /// A decoder for a stream of this format.
+    pub(super) fn new(format: Format) -> Option<Self> {
+        let decoder = format.decoder(SAMPLE_RATE_HZ).ok()?;
+        let resampler = Resampler::new(decoder.sample_rate_hz(), SAMPLE_RATE_HZ)?;
+        Some(Self {
+            format,
+            decoder,
+            resampler,
+            samples: Box::new([[0; PACKET_SAMPLES_MAX]; 2]),
+        })
+    }
+
+    /// What it decodes.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The samples of a payload; none when it makes no sense.
+    pub(super) fn decode(&mut self, payload: &[u8]) -> &[i16] {
+        let [decoded, narrow] = &mut *self.samples;
+        let count = self.decoder.decode(payload, decoded).unwrap_or(0);
+        let count = self.resampler.convert(&decoded[..count], narrow);
+        &narrow[..count]
+    }
 }
 
-impl Coding {
-    /// What a payload type means that nobody described (RFC 3551 §6).
-    pub fn implied(payload_type: u8) -> Self {
-        match payload_type {
-            PCMU => Self::G711(Law::Mu),
-            PCMA => Self::G711(Law::A),
-            G722 => Self::G722,
-            COMFORT_NOISE => Self::ComfortNoise,
-            _ => Self::Other,
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tone::{Sine, tone_share};
 
-    /// What a codec of a session description is.
-    pub fn of(codec: &Codec) -> Self {
-        let is = |name: &str| codec.name.eq_ignore_ascii_case(name);
-        let narrow = codec.clock_rate_hz == 8_000 && codec.channels == 1;
-        if codec.is_telephone_event() {
-            Self::TelephoneEvent
-        } else if is("CN") {
-            Self::ComfortNoise
-        } else if is("opus") {
-            Self::Opus
-        } else if is("PCMU") && narrow {
-            Self::G711(Law::Mu)
-        } else if is("PCMA") && narrow {
-            Self::G711(Law::A)
-        } else if is("G722") && narrow {
-            Self::G722
-        } else {
-            Self::Other
-        }
-    }
-
-    /// Whether it carries sound. What does not leaves silence behind, on purpose.
-    pub(super) fn is_sound(self) -> bool {
-        !matches!(self, Self::TelephoneEvent | Self::ComfortNoise)
-    }
-
-    /// A decoder for a stream of this coding; `None` when there is none for it.
-    pub(super) fn decoder(self) -> Option<Box<dyn Decoder>> {
-        match self {
-            Self::G711(law) => Some(Box::new(law)),
-            Self::G722 | Self::Opus | Self::TelephoneEvent | Self::ComfortNoise | Self::Other => {
-                None
+    #[test]
+    fn every_format_becomes_eight_thousand_samples_a_second() {
+        for format in Format::ALL {
+            let mut encoder = format.encoder(16_000, None).expect("an encoder");
+            let rate = encoder.sample_rate_hz();
+            let mut narrow = Narrow::new(format).expect("a decoder");
+            let tone: Vec<i16> = Sine::new(1_000.0, rate, 0.5).take(rate as usize).collect();
+            let mut heard = Vec::new();
+            for frame in tone.chunks(rate as usize / 50) {
+                let mut payload = [0; 1_500];
+                let bytes = encoder.encode(frame, &mut payload).expect("encoded");
+                heard.extend_from_slice(narrow.decode(&payload[..bytes]));
             }
+            assert_eq!(heard.len(), 8_000, "{format}");
+            let share = tone_share(&heard[1_000..], 1_000.0, SAMPLE_RATE_HZ);
+            assert!(share > 0.98, "{format}: {share}");
         }
     }
-}
 
-/// Decodes one stream, packet by packet in order. What was lost in between it is not told.
-pub trait Decoder: fmt::Debug + Send {
-    /// Appends the samples of a payload, at [`SAMPLE_RATE_HZ`](super::SAMPLE_RATE_HZ) and of one channel. A payload that
-    /// makes no sense appends nothing.
-    fn decode(&mut self, payload: &[u8], samples: &mut Vec<i16>);
-}
-
-impl Decoder for Law {
-    fn decode(&mut self, payload: &[u8], samples: &mut Vec<i16>) {
-        samples.extend(payload.iter().map(|code| Law::decode(*self, *code)));
+    #[test]
+    fn what_makes_no_sense_is_no_sound() {
+        let mut narrow = Narrow::new(Format::Opus).expect("a decoder");
+        assert!(narrow.decode(&[]).is_empty());
+        assert!(narrow.decode(&[0xff; 3]).is_empty());
+        let mut narrow = Narrow::new(Format::Pcmu).expect("a decoder");
+        assert!(narrow.decode(&[0; 60_000]).is_empty());
     }
 }

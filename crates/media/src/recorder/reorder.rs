@@ -4,7 +4,7 @@
 //! stream wait as well, for they may have overtaken some.
 
 use super::SAMPLES_PER_MS;
-use super::decoder::Meaning;
+use super::coding::Meaning;
 use crate::rtp;
 
 /// How long a missing packet is waited for.
@@ -132,12 +132,12 @@ fn distance(from: u16, to: u16) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::g711::Law;
+    use crate::codec::Format;
     use crate::recorder::Coding;
     use crate::rtp::{Header, Packet};
 
     const MEANING: Meaning = Meaning {
-        coding: Coding::G711(Law::Mu),
+        coding: Coding::Sound(Format::Pcmu),
         clock_rate_hz: 8_000,
     };
 

@@ -6,11 +6,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::g711::{self, Law};
+use crate::codec::Format;
+use crate::g711;
 use crate::rtp::Header;
 
 const MU: Meaning = Meaning {
-    coding: Coding::G711(Law::Mu),
+    coding: Coding::Sound(Format::Pcmu),
     clock_rate_hz: 8_000,
 };
 const FRAME_MS: u64 = 20;
@@ -230,7 +231,7 @@ fn both_laws_in_one_stream() {
         let mut bytes = packet(7, number, 0);
         bytes[12..].fill(g711::encode_a(-3_000));
         let meaning = Meaning {
-            coding: Coding::G711(Law::A),
+            coding: Coding::Sound(Format::Pcma),
             ..MU
         };
         heard.push((u64::from(number) * FRAME_MS, Side::A, meaning, bytes));
@@ -288,7 +289,7 @@ fn anything() -> impl Strategy<Value = (u64, u8, u16, u32, usize, u8)> {
         any::<u16>(),
         any::<u32>(),
         0..2_000_usize,
-        0..5_u8,
+        0..7_u8,
     )
 }
 
@@ -310,8 +311,10 @@ proptest! {
                 ssrc: u32::from(ssrc),
             };
             let coding = [
-                Coding::G711(Law::Mu),
-                Coding::G711(Law::A),
+                Coding::Sound(Format::Pcmu),
+                Coding::Sound(Format::Pcma),
+                Coding::Sound(Format::G722),
+                Coding::Sound(Format::Opus),
                 Coding::TelephoneEvent,
                 Coding::ComfortNoise,
                 Coding::Other,

@@ -1,16 +1,15 @@
 //! One side of a recording.
 
-use super::decoder::{Coding, Decoder, Meaning};
+use super::coding::{Coding, Meaning};
+use super::decoder::Narrow;
 use super::placement::{Placement, SLIP_MAX_SAMPLES};
 use super::reorder::{Reorder, Turn, Waiting};
 use super::{SAMPLES_PER_MS, TrackCounts};
+use crate::codec::Format;
 use crate::rtp;
 
 /// How long packets of a stream that was followed by another are taken for stragglers.
 const STRAGGLERS_SAMPLES: i64 = 500 * SAMPLES_PER_MS;
-
-/// Samples that one packet brings at most: no codec of ours packs more than 120 ms. What is longer is cut.
-const PACKET_SAMPLES_MAX: usize = 1_500;
 
 /// One side: its streams, one after the other, and the samples that nobody took yet.
 #[derive(Debug, Default)]
@@ -22,8 +21,6 @@ pub(super) struct Track {
     samples: Vec<i16>,
     begins_at: i64,
     counts: TrackCounts,
-    /// The samples of the packet in hand.
-    fresh: Vec<i16>,
 }
 
 /// One stream (SSRC).
@@ -32,7 +29,7 @@ struct Stream {
     ssrc: u32,
     reorder: Reorder,
     placement: Placement,
-    decoder: Option<(Coding, Box<dyn Decoder>)>,
+    decoder: Option<Narrow>,
 }
 
 impl Track {
@@ -144,62 +141,65 @@ impl Track {
     /// Decodes a packet and puts its samples where they belong.
     fn play(&mut self, at: i64, meaning: Meaning, timestamp: u32, payload: &[u8]) {
         let free = self.ends_at();
-        let Some(stream) = self.stream.as_mut().filter(|_| meaning.coding.is_sound()) else {
+        let Some(stream) = &mut self.stream else {
             return;
         };
-        let Some(decoder) = stream.decoder(meaning.coding) else {
+        let format = match meaning.coding {
+            Coding::Sound(format) => format,
+            // They leave silence behind, on purpose.
+            Coding::TelephoneEvent | Coding::ComfortNoise => return,
+            Coding::Other => {
+                self.counts.unknown += 1;
+                return;
+            }
+        };
+        if !stream.decodes(format) {
+            stream.decoder = Narrow::new(format);
+        }
+        let Some(decoder) = &mut stream.decoder else {
             self.counts.unknown += 1;
             return;
         };
-        self.fresh.clear();
-        decoder.decode(payload, &mut self.fresh);
-        self.fresh.truncate(PACKET_SAMPLES_MAX);
-        if self.fresh.is_empty() {
+        let samples = decoder.decode(payload);
+        if samples.is_empty() {
+            self.counts.discarded += 1;
             return;
         }
-        match stream
-            .placement
-            .place(at, timestamp, meaning.clock_rate_hz, free)
-        {
+        let placement = &mut stream.placement;
+        match placement.place(at, timestamp, meaning.clock_rate_hz, free) {
             Some(position) => {
                 self.counts.decoded += 1;
-                self.put(position);
+                put(&mut self.samples, position - self.begins_at, samples);
             }
             None => self.counts.discarded += 1,
         }
     }
-
-    /// Puts the fresh samples at a position. What was taken before stays as it was.
-    fn put(&mut self, position: i64) {
-        let skipped = (self.begins_at - position).max(0) as usize;
-        let Some(fresh) = self.fresh.get(skipped..) else {
-            return;
-        };
-        let from = (position - self.begins_at).max(0) as usize;
-        let hole = from.saturating_sub(self.samples.len());
-        // A hole that a slip has made goes on as it was before: silence would click.
-        let filling = if hole <= SLIP_MAX_SAMPLES as usize {
-            self.samples.last().copied().unwrap_or(0)
-        } else {
-            0
-        };
-        self.samples.resize(self.samples.len().max(from), filling);
-        let overlap = (self.samples.len() - from).min(fresh.len());
-        self.samples[from..from + overlap].copy_from_slice(&fresh[..overlap]);
-        self.samples.extend_from_slice(&fresh[overlap..]);
-    }
 }
 
 impl Stream {
-    fn decoder(&mut self, coding: Coding) -> Option<&mut dyn Decoder> {
-        if self
-            .decoder
+    fn decodes(&self, format: Format) -> bool {
+        self.decoder
             .as_ref()
-            .is_none_or(|(current, _)| *current != coding)
-        {
-            self.decoder = coding.decoder().map(|decoder| (coding, decoder));
-        }
-        let (_, decoder) = self.decoder.as_mut()?;
-        Some(decoder.as_mut())
+            .is_some_and(|decoder| decoder.format() == format)
     }
+}
+
+/// Puts samples at a place among those that nobody took yet. What lies before them was taken and stays as it was.
+fn put(samples: &mut Vec<i16>, place: i64, fresh: &[i16]) {
+    let skipped = place.min(0).unsigned_abs() as usize;
+    let Some(fresh) = fresh.get(skipped..) else {
+        return;
+    };
+    let from = place.max(0) as usize;
+    let hole = from.saturating_sub(samples.len());
+    // A hole that a slip has made goes on as it was before: silence would click.
+    let filling = if hole <= SLIP_MAX_SAMPLES as usize {
+        samples.last().copied().unwrap_or(0)
+    } else {
+        0
+    };
+    samples.resize(samples.len().max(from), filling);
+    let overlap = (samples.len() - from).min(fresh.len());
+    samples[from..from + overlap].copy_from_slice(&fresh[..overlap]);
+    samples.extend_from_slice(&fresh[overlap..]);
 }

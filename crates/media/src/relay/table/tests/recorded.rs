@@ -1,6 +1,7 @@
 //! What a recorder is handed.
 
 use super::*;
+use crate::codec::Format;
 use crate::g711::Law;
 use crate::recorder::{Coding, Meaning};
 use crate::srtp::{Context, KeySeed, KeySource, Suite};
@@ -44,7 +45,7 @@ fn both_sides_are_handed_over_while_the_relay_is_recorded() {
     assert!(heard(&mut world, A_RTP_KEY, A, &rtp(7, 1)).is_empty());
     record(&mut world, Some(RECORDING));
     let mu = Meaning {
-        coding: Coding::G711(Law::Mu),
+        coding: Coding::Sound(Format::Pcmu),
         clock_rate_hz: 8_000,
     };
     let from_a = heard(&mut world, A_RTP_KEY, A, &rtp(7, 2));
@@ -98,8 +99,8 @@ fn payload_types_mean_what_was_agreed() {
         payloads: Box::new(Payloads::of(&session.media[0])),
     });
     for (payload_type, coding, clock_rate_hz) in [
-        (8, Coding::G711(Law::A), 8_000),
-        (96, Coding::Opus, 48_000),
+        (8, Coding::Sound(Format::Pcma), 8_000),
+        (96, Coding::Sound(Format::Opus), 48_000),
         (101, Coding::TelephoneEvent, 8_000),
         (97, Coding::Other, 8_000),
     ] {
