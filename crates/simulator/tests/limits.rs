@@ -128,10 +128,10 @@ impl Exchange {
                 dial_plan: "plan".into(),
                 ..Connection::default()
             };
-            let rules = vec![rule(&name, "sip:2*@*", "shared")];
+            let rules = ["sip:2*@*", "sip:911@*"].map(|to| rule(&name, to, "shared"));
             let plan = DialPlan::new(name.clone(), "plan", "");
             let (part, problems) =
-                DomainPart::build(&name, None, vec![pbx], vec![plan], rules, |_| {
+                DomainPart::build(&name, None, vec![pbx], vec![plan], rules.to_vec(), |_| {
                     Arc::default()
                 });
             assert!(problems.is_empty(), "{problems:?}");
@@ -158,6 +158,7 @@ impl Exchange {
             dial_rule_translation_destination_user: "[!*]".into(),
             ..rule("*", &format!("sip:{tenant}2*@*"), &format!("pbx-{tenant}"))
         });
+        let rules = rules.chain([rule("*", "sip:911@*", "pbx-0")]);
         let plan = DialPlan::new("*", "plan", "");
         let counters = Arc::clone(&self.counters);
         let (part, problems) = DomainPart::build(
@@ -175,21 +176,29 @@ impl Exchange {
     /// A call at a moment, hung up at another. Returns the caller's phone.
     fn call(&mut self, at: Duration, way: Way, called: Called, until: Option<Duration>) -> usize {
         let tenant = self.phones % TENANTS;
+        let number = match way {
+            Way::Out => called.number(),
+            Way::In => format!("{tenant}{}", called.number()),
+        };
+        self.call_number(at, way, &number, until)
+    }
+
+    fn call_number(
+        &mut self,
+        at: Duration,
+        way: Way,
+        number: &str,
+        until: Option<Duration>,
+    ) -> usize {
+        let tenant = self.phones % TENANTS;
         self.phones += 1;
         let port = 6_000 + self.phones;
-        let (domain, number, address) = match way {
+        let (domain, address) = match way {
             Way::Out => {
-                let host = format!("198.51.100.{}:{port}", 100 + tenant);
-                (format!("pbx-{tenant}"), called.number(), host)
+                let address = format!("198.51.100.{}:{port}", 100 + tenant);
+                (format!("pbx-{tenant}"), address)
             }
-            Way::In => {
-                let number = format!("{tenant}{}", called.number());
-                (
-                    "shared".to_owned(),
-                    number,
-                    format!("198.51.100.200:{port}"),
-                )
-            }
+            Way::In => ("shared".to_owned(), format!("198.51.100.200:{port}")),
         };
         let sip: SocketAddr = address.parse().unwrap();
         let phone = self.world.add(PhoneConfig {
@@ -453,6 +462,25 @@ fn lowering_a_limit_ends_no_call_and_counts_for_the_next() {
     exchange.run(ms(5_000), |_| ());
     assert_eq!(exchange.counters.current(), (0, 3));
     assert_eq!(exchange.status_of(next), Some(503));
+}
+
+#[test]
+fn a_call_for_help_has_a_place_even_where_all_are_taken() {
+    for way in [Way::In, Way::Out] {
+        let mut exchange = Exchange::new(100, |trunk| {
+            trunk.limits_max_active_calls_orig = 1;
+            trunk.limits_max_active_calls_term = 1;
+            trunk.limits_max_active_calls_total = 1;
+        });
+        exchange.call(ms(100), way, Called::Answers, None);
+        let refused = exchange.call(ms(1_000), way, Called::Answers, None);
+        let help = exchange.call_number(ms(2_000), way, "911", None);
+        let mut most = 0;
+        exchange.run(ms(3_000), |(orig, term)| most = most.max(orig + term));
+        assert_eq!(exchange.status_of(refused), Some(503));
+        assert!(exchange.answered(help), "{way:?}");
+        assert_eq!(most, 2, "and it counts");
+    }
 }
 
 /// Every way a call can end, as far as the place it held is concerned.

@@ -2,7 +2,7 @@
 //! end may forget it.
 
 use crate::directory::Connection;
-use model::counters::{CallDirection, LimitReached};
+use model::counters::{CallDirection, CallLimits, LimitReached};
 use model::datetime::Month;
 use std::sync::Arc;
 
@@ -14,15 +14,21 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Takes a place at this moment, or says which limit is full.
+    /// Takes a place at this moment, or says which limit is full. An emergency call has a place even then.
     pub(crate) fn take(
         connection: &Arc<Connection>,
         direction: CallDirection,
         unix_ms: i64,
+        emergency: bool,
     ) -> Result<Self, LimitReached> {
+        let limits = if emergency {
+            CallLimits::default()
+        } else {
+            connection.record.limits()
+        };
         connection
             .counters
-            .reserve(direction, connection.record.limits(), Month::of(unix_ms))?;
+            .reserve(direction, limits, Month::of(unix_ms))?;
         Ok(Self {
             connection: Arc::clone(connection),
             direction,

@@ -81,6 +81,8 @@ pub struct Candidate {
     pub rules: CallerRules,
     /// The caller is hidden from this connection.
     pub hidden: bool,
+    /// It is a call for help: limits do not hold for it.
+    pub emergency: bool,
     /// Where it goes: host and port as the resolver is asked.
     pub next_hop: Address,
     /// Exactly there, without asking the resolver: the way a registered peer is reached.

@@ -480,13 +480,9 @@ fn check(
     }
     let user = &new.connection_linked_billing_user;
     if *user != old.connection_linked_billing_user
-        && !user.is_empty()
-        && *user != SYSTEM_USER
-        && *user != format!("{SYSTEM_USER}@{}", new.domain)
+        && let Some(why) = wrong_billing_user(reader, &new.domain, user)?
     {
-        problems.push(format!(
-            "connection-linked-billing-user: {user:?} does not exist; give {SYSTEM_USER} or nothing"
-        ));
+        problems.push(format!("connection-linked-billing-user: {user:?} {why}"));
     }
     let no_credentials = new.connection_sip_registration_username.is_empty()
         || new.connection_sip_registration_password.is_empty();
@@ -512,6 +508,30 @@ fn check(
     } else {
         Err(ApiError::bad_request(problems.join("; ") + "."))
     }
+}
+
+/// What is wrong with a user that a connection of this domain is to be booked to, or nothing. Each tenant has one
+/// user so far; what is the system's may be booked to that of any tenant.
+fn wrong_billing_user(
+    reader: &Reader<'_>,
+    domain: &str,
+    user: &str,
+) -> Result<Option<String>, ApiError> {
+    let (name, of) = user.split_once('@').unwrap_or((user, domain));
+    let wrong = if user.is_empty() || (name == SYSTEM_USER && of == domain) {
+        None
+    } else if name != SYSTEM_USER {
+        Some(format!("does not exist; give {SYSTEM_USER} or nothing"))
+    } else if domain != SYSTEM_DOMAIN {
+        Some(format!(
+            "is of another domain; give {SYSTEM_USER} or nothing"
+        ))
+    } else if !reader.owner_exists(of)? {
+        Some(format!("does not exist: there is no domain {of:?}"))
+    } else {
+        None
+    };
+    Ok(wrong)
 }
 
 #[cfg(test)]

@@ -135,6 +135,11 @@ async fn what_is_refused() {
             "does not exist",
         ),
         (
+            "connection-linked-billing-user",
+            json!("domain@b.example"),
+            "another domain",
+        ),
+        (
             "connection-bind-to-alternate-interface-enabled",
             json!("yes"),
             "second address",
@@ -207,6 +212,26 @@ async fn what_is_accepted() {
         list[0]["connection-system-a-assisted-id-format"],
         "system-a-assisted-id-format"
     );
+}
+
+#[tokio::test]
+async fn a_shared_connection_may_be_booked_to_any_tenant_that_exists() {
+    let world = World::new().await;
+    let with = |user: &str| {
+        let pattern = format!("sip*@{}", user.replace('@', "-at-"));
+        json!({"domain": "*", "connection-orig-match-pattern": pattern, "connection-linked-billing-user": user})
+    };
+    for user in ["domain", "domain@a.example"] {
+        let made = world.post(&world.root, "/connections", with(user)).await;
+        made.expect(202);
+    }
+    for user in ["domain@nowhere", "1000@a.example", "@a.example"] {
+        let why = world
+            .post(&world.root, "/connections", with(user))
+            .await
+            .refused(400);
+        assert!(why.contains("does not exist"), "{user}: {why}");
+    }
 }
 
 #[tokio::test]

@@ -80,7 +80,12 @@ impl Failover {
                 self.passed_over = "All connections failed of late";
                 continue;
             }
-            match Reservation::take(target, CallDirection::Term, core.clock.unix_ms) {
+            match Reservation::take(
+                target,
+                CallDirection::Term,
+                core.clock.unix_ms,
+                candidate.emergency,
+            ) {
                 Ok(place) => return Some((candidate, place)),
                 Err(full) => {
                     trail.step("limits", Some(target.label()), || {

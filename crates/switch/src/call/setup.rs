@@ -11,6 +11,7 @@ use crate::directory::{Connection, SYSTEM};
 use crate::limits::Reservation;
 use crate::plan::{self, PlanContext, Refusal, Routed};
 use crate::routing::identity::{self, Claims};
+use crate::routing::permissions;
 use crate::source::{self, Attempt};
 use crate::switch::Core;
 use crate::trail::Trail;
@@ -148,7 +149,12 @@ pub(crate) fn on_invite(
         return None;
     }
     let mut reservations = Vec::with_capacity(2);
-    match Reservation::take(&connection, CallDirection::Orig, core.clock.unix_ms) {
+    let emergency = attempt
+        .request_uri
+        .user()
+        .is_some_and(permissions::is_emergency);
+    let now_ms = core.clock.unix_ms;
+    match Reservation::take(&connection, CallDirection::Orig, now_ms, emergency) {
         Ok(place) => reservations.push(place),
         Err(full) => {
             trail.step("limits", Some(connection.label()), || {

@@ -5,6 +5,7 @@ use super::uris::{host_and_port, unquoted, uri, with_user};
 use super::{Candidate, Plan, Refusal, Routing};
 use crate::routing::identity::Written;
 use crate::routing::next_hop::{self, Way};
+use crate::routing::permissions;
 use crate::routing::translate::translate;
 use crate::trail::Trail;
 use model::datetime::format_utc;
@@ -141,6 +142,7 @@ impl Routing<'_> {
             headers,
             rules: self.caller_rules(),
             hidden,
+            emergency: permissions::is_emergency(&self.called.user),
             next_hop: address,
             flow,
             transport,

@@ -7,7 +7,7 @@
 use crate::directory::Directory;
 use crate::routing::forwarded::Forwarded;
 use crate::routing::numbers;
-use crate::routing::permissions::EMERGENCY_NUMBERS;
+use crate::routing::permissions::is_emergency;
 use crate::routing::translate::{Tokens, translate};
 use model::{Connection, Domain};
 use sip::message::{ByteStr, Message, Name, NameAddr, Uri};
@@ -224,7 +224,7 @@ pub(crate) fn nobody() -> NameAddr {
 pub fn outbound(call: Outbound<'_>) -> Written {
     let trusted = call.target.connection_is_carrier_trunk;
     // Whoever answers an emergency call has to know where to send help.
-    let hidden = call.private && !EMERGENCY_NUMBERS.contains(&call.called);
+    let hidden = call.private && !is_emergency(call.called);
     let mut headers = Vec::new();
     let mut push = |name: &str, value: String| headers.push((name.to_owned(), value));
     let history = trusted && call.claims.forwarded.is_private_history();

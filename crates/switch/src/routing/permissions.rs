@@ -9,8 +9,13 @@ use model::pattern::Subject;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-/// Numbers that no policy keeps anybody from calling.
+/// Numbers that no policy and no limit keep anybody from calling.
 pub const EMERGENCY_NUMBERS: [&str; 3] = ["911", "112", "933"];
+
+/// Whether a called user is one of them, written with or without a `+`.
+pub fn is_emergency(user: &str) -> bool {
+    EMERGENCY_NUMBERS.contains(&user.strip_prefix('+').unwrap_or(user))
+}
 
 /// What decided.
 #[derive(Debug, Clone)]
@@ -82,7 +87,7 @@ pub fn check(
     if policy.is_empty() || policy == PERMIT_ALL {
         return decided(Decision::Unrestricted);
     }
-    if EMERGENCY_NUMBERS.contains(&destination.user()) {
+    if is_emergency(destination.user()) {
         return decided(Decision::Emergency);
     }
     let Some(policy) = directory.dial_policy(domain, policy) else {
