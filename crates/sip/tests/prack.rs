@@ -121,6 +121,39 @@ fn without_prack_it_is_repeated_with_doubled_pauses_and_the_call_fails() {
 }
 
 #[test]
+fn a_prack_that_the_200_overtook_is_taken() {
+    let mut lone = Lone::new();
+    lone.receive(&request(
+        "INVITE",
+        "1",
+        1,
+        "Supported: 100rel\r\n",
+        "v=0\r\n",
+    ));
+    let session = lone.called();
+    lone.endpoint
+        .progress(lone.now, session, 180, Headers::new(), NOTHING, true);
+    let ringing = lone.last();
+    let rseq: u32 = ringing
+        .header(Name::RSeq)
+        .expect("an RSeq")
+        .parse()
+        .expect("a number");
+    lone.endpoint
+        .answer(lone.now, session, Headers::new(), ANSWER);
+    lone.take();
+    for (branch, cseq, rack, expected) in [
+        ("2", 2, rseq + 1, "481"),
+        ("3", 3, rseq, "200"),
+        ("4", 4, rseq, "481"),
+    ] {
+        let rack = format!("RAck: {rack} 1 INVITE\r\n");
+        lone.receive(&request_in(&ringing, "PRACK", branch, cseq, &rack, ""));
+        assert_eq!(lone.said(), [expected], "{rack}");
+    }
+}
+
+#[test]
 fn a_prack_for_nothing_gets_481() {
     let mut lone = Lone::new();
     lone.receive(&request("INVITE", "1", 1, "Require: 100rel\r\n", "v=0\r\n"));

@@ -78,6 +78,15 @@ pub(crate) struct Success {
     pub(crate) reinvite: bool,
 }
 
+/// A reliable provisional without a description whose PRACK had not come when the 2xx went out. The PRACK is on its
+/// way by then, and has to be taken all the same (RFC 3262 §3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overtaken {
+    /// Of the INVITE.
+    pub(crate) cseq: u32,
+    pub(crate) rseq: u32,
+}
+
 /// What the layer above owes the peer: the answer to an offer that came late.
 pub(crate) enum Owed {
     /// In the ACK of a 2xx.
@@ -113,6 +122,8 @@ pub(crate) struct Session {
     pub(crate) dialogs: Vec<Dialog>,
     pub(crate) setup: Option<Box<Setup>>,
     pub(crate) success: Option<Box<Success>>,
+    /// The reliable provisional that our 2xx overtook, while its PRACK may still come.
+    pub(crate) overtaken: Option<Overtaken>,
     /// Our re-INVITE or UPDATE that is under way, with its exchange.
     pub(crate) ours: Option<(Method, Key)>,
     /// Their re-INVITE, UPDATE or PRACK whose offer the layer above has to answer, with its transaction.
@@ -144,6 +155,7 @@ impl Session {
             dialogs: Vec::new(),
             setup: None,
             success: None,
+            overtaken: None,
             ours: None,
             theirs: None,
             owed: None,

@@ -9,7 +9,7 @@ use crate::arena::Key;
 use crate::dialog::Dialog;
 use crate::dialog::negotiation::Negotiation;
 use crate::dialog::reliable::{Provisional, Queue};
-use crate::dialog::session::{Inbound, Phase, Session, Setup, Success};
+use crate::dialog::session::{Inbound, Overtaken, Phase, Session, Setup, Success};
 use crate::dialog::uac::SDP;
 use crate::endpoint::{Endpoint, Flow, User, has_sdp, next_interval};
 use crate::event::{EndCause, Event, SessionId};
@@ -188,13 +188,19 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        let rack = rack.filter(|rack| rack.cseq.method == Method::Invite);
         let matched = match (session.inbound(), rack) {
             (Some(inbound), Some(rack)) => {
-                rack.cseq.method == Method::Invite
-                    && rack.cseq.number == inbound.cseq
-                    && inbound.provisionals.acknowledge(rack.rseq)
+                rack.cseq.number == inbound.cseq && inbound.provisionals.acknowledge(rack.rseq)
             }
-            _ => false,
+            (None, Some(rack)) => {
+                let named = Overtaken {
+                    cseq: rack.cseq.number,
+                    rseq: rack.rseq,
+                };
+                session.overtaken.take_if(|late| *late == named).is_some()
+            }
+            (_, None) => false,
         };
         if !matched {
             self.respond_status(now, transaction, 481);
@@ -260,9 +266,14 @@ impl Endpoint {
             return;
         };
         let transaction = inbound.transaction;
+        let overtaken = inbound.provisionals.first().map(|first| Overtaken {
+            cseq: inbound.cseq,
+            rseq: first.rseq,
+        });
         inbound.provisionals.clear();
         self.timers.cancel(&mut inbound.provisionals.timer);
         session.setup = None;
+        session.overtaken = overtaken;
         session.phase = Phase::Established;
         self.send_success(now, key, transaction, headers, body, false);
     }
