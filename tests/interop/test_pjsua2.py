@@ -10,6 +10,7 @@ from lib.sdp import Sdp
 from lib.waiting import wait_until
 
 ITS_HZ = 1000
+ACTIVE, HELD = 1, 2  # PJSUA_CALL_MEDIA_ACTIVE, …_LOCAL_HOLD
 
 
 @pytest.fixture
@@ -109,12 +110,17 @@ def test_hold_resume_and_keys(office):
     one.say("call", uri=office.number())
     leg = office.is_called()
     hears(office, 1)
-    for command, direction, back in (("hold", "sendonly", "recvonly"), ("resume", "sendrecv", "sendrecv")):
+    one.await_event("media", status=ACTIVE)
+    for command, direction, back, status in (
+        ("hold", "sendonly", "recvonly", HELD),
+        ("resume", "sendrecv", "sendrecv", ACTIVE),
+    ):
         one.say(command)
         again = leg.expect("INVITE")
         assert Sdp(again.body).direction == direction
         leg.reply(again, 200, sdp.audio("127.0.0.1", office.rtp.port, version=2, direction=back, event=office.rtp.event))
         leg.expect("ACK")
+        one.await_event("media", status=status)
     hears(office, 1)
     one.say("press", keys="15#")
     wait_until("the keys", lambda: len(office.rtp.keys()) == 3, 10)
