@@ -30,7 +30,7 @@
 //! | what | file |
 //! |---|---|
 //! | one transaction towards one hop | `transaction/`, one RFC figure per file |
-//! | one request of ours until its outcome | `endpoint/exchange.rs`; `hops.rs`, `challenge.rs` |
+//! | one request of ours until its outcome | `endpoint/exchange.rs`; `hops.rs`, `challenge.rs`, `streamless.rs` |
 //! | requests that come in: duplicates, bounds, refusals | `endpoint/inbound.rs` |
 //! | responses that come in, and where responses go | `endpoint/responses.rs` |
 //! | a session that calls, or is called | `dialog/uac.rs`, `dialog/uas.rs` |
@@ -43,6 +43,7 @@ mod exchange;
 mod hops;
 mod inbound;
 mod responses;
+mod streamless;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -407,6 +408,8 @@ pub struct Endpoint {
     pub(crate) exchanges: Arena<Exchange>,
     /// Who waits for which look-up; each question is asked once at a time.
     pub(crate) lookups: HashMap<Question, Vec<Key>>,
+    /// Peers that take no stream.
+    pub(crate) streamless: streamless::Streamless,
     /// The streams that are open, as far as we have heard.
     pub(crate) streams: HashSet<StreamId>,
     pub(crate) out: VecDeque<Output>,
@@ -455,6 +458,7 @@ impl Endpoint {
             sessions: Arena::new(),
             exchanges: Arena::new(),
             lookups: HashMap::new(),
+            streamless: streamless::Streamless::default(),
             streams: HashSet::new(),
             out: VecDeque::new(),
             draining: None,

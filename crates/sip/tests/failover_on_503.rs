@@ -183,6 +183,70 @@ fn a_large_request_takes_a_stream_and_comes_back_when_there_is_none() {
 }
 
 #[test]
+fn a_peer_that_takes_no_stream_is_remembered_for_ten_minutes() {
+    let mut lone = Lone::new();
+    let large = Bytes::from("v=0\r\n".repeat(300));
+    let mut transports = Vec::new();
+    for pause in [0, 599, 2] {
+        lone.run(secs(pause));
+        lone.take();
+        let call = call_to("sip:bob@192.0.2.2", large.clone());
+        lone.endpoint.invite(lone.now, call);
+        lone.drain();
+        let (_, flow, mut invite) = lone.sent.pop().expect("an INVITE");
+        transports.push(invite.via().transport.to_string());
+        if flow.interface == 1 {
+            lone.input(Input::SendFailed { flow });
+            invite = lone.last();
+        }
+        lone.receive(&response(&invite, 486, "x", "", ""));
+    }
+    assert_eq!(transports, ["TCP", "UDP", "TCP"]);
+}
+
+#[test]
+fn each_hop_is_tried_by_stream_and_then_by_datagram() {
+    let mut lone = Lone::new();
+    let large = Bytes::from("v=0\r\n".repeat(300));
+    let mut call = call_to("sip:bob@example.com", large);
+    call.target = sip::resolve::Target {
+        transport: Some(sip::transport::Transport::Udp),
+        ..sip::resolve::Target::host("example.com")
+    }
+    .into();
+    lone.endpoint.invite(lone.now, call);
+    lone.drain();
+    resolve(&mut lone);
+    let mut tried = Vec::new();
+    for _ in 0..4 {
+        lone.drain();
+        let (_, flow, _) = lone.sent.pop().expect("an INVITE");
+        tried.push((flow.remote.ip().to_string(), flow.interface));
+        lone.input(Input::SendFailed { flow });
+    }
+    assert_eq!(lone.heard(), ["Failed 503 Transport"]);
+    assert_eq!(tried.iter().map(|it| it.1).collect::<Vec<_>>(), [1, 0, 1, 0]);
+    assert_eq!(tried[0].0, tried[1].0);
+    assert_ne!(tried[1].0, tried[2].0);
+}
+
+#[test]
+fn an_ack_stays_on_the_way_of_its_invite_however_large_it_is() {
+    let mut lone = Lone::new();
+    let call = call_to("sip:bob@192.0.2.2", Bytes::new());
+    let session = lone.endpoint.invite(lone.now, call);
+    let invite = lone.last();
+    lone.receive(&response(&invite, 200, "x", CONTACT, "v=0\r\n"));
+    lone.take();
+    let large = Bytes::from("v=0\r\n".repeat(300));
+    lone.endpoint.ack(lone.now, session, large);
+    lone.drain();
+    let (_, flow, ack) = lone.sent.pop().expect("an ACK");
+    assert_eq!(ack.method(), Some(&Method::Ack));
+    assert_eq!(flow, common::udp(common::PEER));
+}
+
+#[test]
 fn what_a_hop_says_on_the_stream_counts() {
     let mut lone = Lone::new();
     let large = Bytes::from("v=0\r\n".repeat(300));

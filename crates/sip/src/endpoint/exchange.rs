@@ -119,11 +119,11 @@ pub(crate) struct Exchange {
     pub(crate) plain: Option<Headers>,
     /// The Contact is ours to write, for each hop anew.
     own_contact: bool,
-    /// The request was large and went to a stream instead of the hop's datagram flow, which is now the
-    /// next hop. Not done twice.
-    moved_to_stream: bool,
-    /// Whether that datagram flow still stands first among the hops.
+    /// The request was large and went to a stream instead of the hop's datagram flow, which now stands first
+    /// among the hops.
     fallback: bool,
+    /// The present hop is such a datagram flow: its stream has been tried.
+    stream_tried: bool,
     pub(crate) auth_rounds: u8,
     /// How often a 422 made the session interval longer.
     pub(crate) interval_rounds: u8,
@@ -158,8 +158,8 @@ impl Exchange {
             lookup_timer: None,
             plain: None,
             own_contact,
-            moved_to_stream: false,
             fallback: false,
+            stream_tried: false,
             auth_rounds: 0,
             interval_rounds: 0,
             last: None,
@@ -231,9 +231,15 @@ impl Endpoint {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        exchange.fallback = false;
+        exchange.stream_tried = std::mem::take(&mut exchange.fallback);
+        let unreachable = exchange.stream_tried && matches!(exchange.last, Some(Outcome::Transport));
         match exchange.flows.pop_front() {
-            Some(flow) => self.send_to(now, id, flow),
+            Some(flow) => {
+                if unreachable {
+                    self.streamless.note(now, flow.remote);
+                }
+                self.send_to(now, id, flow);
+            }
             None => {
                 let outcome = exchange.last.take().unwrap_or(Outcome::Transport);
                 self.finish(now, id, outcome);
@@ -249,15 +255,15 @@ impl Endpoint {
         };
         if bytes.len() > MAX_DATAGRAM_BYTES
             && self.transport(flow) == Transport::Udp
-            && self
-                .exchanges
-                .get(id)
-                .is_some_and(|exchange| !exchange.moved_to_stream)
+            && !self.streamless.has(now, flow.remote)
+            // An ACK cannot be tried twice, and has come so far that it fits the way of its INVITE.
+            && self.exchanges.get(id).is_some_and(|exchange| {
+                !exchange.stream_tried && exchange.draft.method != Method::Ack
+            })
             && let Some(interface) =
                 self.interface_for(Transport::Tcp, flow.remote.is_ipv4(), Some(flow.interface))
         {
             if let Some(exchange) = self.exchanges.get_mut(id) {
-                exchange.moved_to_stream = true;
                 exchange.fallback = true;
                 exchange.flows.push_front(flow);
             }
