@@ -202,7 +202,7 @@ pub(crate) fn cdr(mut call: Call) -> Cdr {
         release_text: release.text,
         minimum_call_duration_seconds: call.plan.target.record.minimum_call_duration_seconds,
         media: report.into_cdr(),
-        recording: call.recording.map(recording::cdr),
+        recording: call.recording.map(|recording| recording::cdr(*recording)),
         decisions: call.trail.lines(),
     }
 }

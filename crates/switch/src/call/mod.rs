@@ -90,7 +90,7 @@ pub(crate) struct Call {
     pub(crate) times: Times,
     pub(crate) release: Option<hangup::Release>,
     /// Its recording, from the answer on, where a connection asks for one.
-    pub(crate) recording: Option<recording::Recording>,
+    pub(crate) recording: Option<Box<recording::Recording>>,
     /// The caller has left, and the called leg is kept for its minimum duration.
     pub(crate) kept: Option<minimum_duration::Kept>,
 }

@@ -72,12 +72,12 @@ pub(super) fn begin(core: &mut Core, call: &mut Call) {
             ..Outcome::default()
         })
     };
-    call.recording = Some(Recording {
+    call.recording = Some(Box::new(Recording {
         id,
         path,
         owner,
         state,
-    });
+    }));
 }
 
 /// The recorder reports the end of the recording.
