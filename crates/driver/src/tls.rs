@@ -5,8 +5,11 @@
 //! | a peer that connects to us | with `client_ca` only: a certificate of one of those authorities | – |
 //! | a peer that we connect to | always: the name that led to it, before any look-up (RFC 5922 §4), or its address | `trust` and the public authorities |
 //!
-//! A name is proven by a dNSName of the certificate, an address by an iPAddress. The files are read at the start and on
-//! [`Tls::reload`]; streams that are open keep what they began with.
+//! [`verify`] says what proves a name, [`certificates`] which of ours a peer is shown. The files are read at the start and
+//! on [`Tls::reload`]; streams that are open keep what they began with.
+
+mod certificates;
+mod verify;
 
 use std::fmt;
 use std::io;
@@ -25,6 +28,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use certificates::Certificates;
+use verify::SipVerifier;
+
 /// How long a peer that connects may take to finish its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -35,10 +41,11 @@ pub const MAX_HANDSHAKES: usize = 1024;
 /// The files of TLS, all in PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Our certificate, followed by those that lead to its authority.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
+    /// Our certificates, each followed by those that lead to its authority. The first is shown to peers that ask for
+    /// no name of another, and to those that we connect to.
+    pub certificates: Vec<PathBuf>,
+    /// Their private keys, in the same order.
+    pub keys: Vec<PathBuf>,
     /// Authorities of the certificates that connecting peers have to show; without it none is asked for.
     pub client_ca: Option<PathBuf>,
     /// Authorities that we trust besides the public ones.
@@ -167,16 +174,13 @@ impl Tls {
 
 impl Loaded {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let chain = certificates("TLS certificate", &files.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&files.key)
-            .map_err(|error| unusable("TLS key", &files.key, error))?;
+        let ((chain, key), own) = own_certificates(files)?;
         let mut trusted = RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         };
         for path in &files.trust {
             add_authorities(&mut trusted, "trusted authorities", path)?;
         }
-        let broken = |error: rustls::Error| unusable("TLS certificate", &files.certificate, error);
         let server = server_config()?;
         let server = match &files.client_ca {
             None => server.with_no_client_auth(),
@@ -191,14 +195,15 @@ impl Loaded {
                 server.with_client_cert_verifier(verifier)
             }
         };
-        let server = server
-            .with_single_cert(chain.clone(), key.clone_key())
-            .map_err(broken)?;
-        // The same certificate is shown to peers that ask for one when we connect.
+        let server = server.with_cert_resolver(Arc::new(own));
+        let verifier = SipVerifier::new(trusted)
+            .map_err(|error| unusable("trusted authorities", Path::new("built in"), error))?;
+        // The first certificate is shown to peers that ask for one when we connect, too.
         let client = client_config()?
-            .with_root_certificates(trusted)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_auth_cert(chain, key)
-            .map_err(broken)?;
+            .map_err(|error| unusable("TLS certificate", first_of(&files.certificates), error))?;
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             connector: TlsConnector::from(Arc::new(client)),
@@ -222,7 +227,50 @@ fn client_config() -> Result<ClientBuilder, TlsError> {
         .map_err(|error| unusable("TLS versions of", Path::new("ring"), error))
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// The first certificate with its key, and all of them to choose from.
+fn own_certificates(files: &TlsFiles) -> Result<(Pair, Certificates), TlsError> {
+    let mut keys = files.keys.iter();
+    let mut pairs = Vec::with_capacity(files.certificates.len());
+    for path in &files.certificates {
+        let chain = read_certificates("TLS certificate", path)?;
+        let Some(key_path) = keys.next() else {
+            return Err(unusable("TLS certificate", path, "there is no key for it"));
+        };
+        let key = PrivateKeyDer::from_pem_file(key_path)
+            .map_err(|error| unusable("TLS key", key_path, error))?;
+        pairs.push((path, chain, key));
+    }
+    if let Some(surplus) = keys.next() {
+        let why = "there is no certificate for it";
+        return Err(unusable("TLS key", surplus, why));
+    }
+    let mut own: Option<(Pair, Certificates)> = None;
+    for (path, chain, key) in pairs {
+        let broken = |error| unusable("TLS certificate", path, error);
+        match &mut own {
+            Some((_, all)) => all.add(chain, key).map_err(broken)?,
+            None => {
+                let all = Certificates::new(chain.clone(), key.clone_key()).map_err(broken)?;
+                own = Some(((chain, key), all));
+            }
+        }
+    }
+    own.ok_or_else(|| {
+        let path = first_of(&files.certificates);
+        unusable("TLS certificate", path, "none is named")
+    })
+}
+
+fn first_of(paths: &[PathBuf]) -> &Path {
+    paths.first().map_or(Path::new(""), PathBuf::as_path)
+}
+
+fn read_certificates(
+    what: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let found = read.map_err(|error| unusable(what, path, error))?;
     if found.is_empty() {
@@ -236,7 +284,7 @@ fn add_authorities(
     what: &'static str,
     path: &Path,
 ) -> Result<(), TlsError> {
-    for certificate in certificates(what, path)? {
+    for certificate in read_certificates(what, path)? {
         store
             .add(certificate)
             .map_err(|error| unusable(what, path, error))?;

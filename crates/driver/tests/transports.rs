@@ -48,10 +48,17 @@ impl Authority {
         self.folder.join(name)
     }
 
-    /// Writes `name.pem` and `name.key`: a certificate for these names and addresses.
+    /// Writes `name.pem` and `name.key`: a certificate for these names, addresses and SIP URIs.
     fn certify(&self, name: &str, subjects: &[&str]) {
-        let subjects: Vec<String> = subjects.iter().map(|&name| name.to_owned()).collect();
-        let params = rcgen::CertificateParams::new(subjects).expect("params");
+        let (uris, subjects): (Vec<String>, Vec<String>) = subjects
+            .iter()
+            .map(|&name| name.to_owned())
+            .partition(|name| name.starts_with("sip:"));
+        let mut params = rcgen::CertificateParams::new(subjects).expect("params");
+        let uris = uris.into_iter().map(|uri| uri.try_into().expect("a URI"));
+        params
+            .subject_alt_names
+            .extend(uris.map(rcgen::SanType::URI));
         let key = rcgen::KeyPair::generate().expect("key");
         let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
         std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).expect("write");
@@ -60,8 +67,8 @@ impl Authority {
 
     fn files(&self) -> TlsFiles {
         TlsFiles {
-            certificate: self.path("switch.pem"),
-            key: self.path("switch.key"),
+            certificates: vec![self.path("switch.pem")],
+            keys: vec![self.path("switch.key")],
             client_ca: None,
             trust: vec![self.path("ca.pem")],
         }
@@ -348,6 +355,86 @@ async fn a_carrier_that_cannot_prove_its_address_is_not_called() {
     let failed = "strowger_tls_handshakes_total{by=\"switch\",outcome=\"failed\"} 1";
     assert!(metrics.contains(failed), "{metrics}");
     world.driver.stop().await;
+}
+
+/// The carrier that the switch calls over TLS by the name `localhost`; how the handshake ended, and for whom it was.
+async fn called_by_name(authority: &Authority, first_port: u16) -> (bool, Option<String>) {
+    let carrier = TcpListener::bind(local()).await.expect("bind");
+    let world = World::start_with(secure(authority, first_port)).await;
+    let port = carrier.local_addr().expect("local").port();
+    let target = Connection {
+        connection_address: format!("localhost:{port}"),
+        ..callee(carrier.local_addr().expect("local"), SipTransport::Tls)
+    };
+    world.insert(vec![caller(), target]).await;
+    call(&world, &world.phone(), "");
+    let (stream, _) = carrier.accept().await.expect("accept");
+    let acceptor = authority.acceptor("carrier");
+    let outcome = match acceptor.accept(stream).await {
+        Ok(mut stream) => {
+            let name = stream.get_ref().1.server_name().map(str::to_owned);
+            let invite = read_until(&mut stream, "a=rtpmap:0").await;
+            assert!(invite.starts_with("INVITE "), "{invite}");
+            (true, name)
+        }
+        Err(_) => (false, None),
+    };
+    world.driver.stop().await;
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_asked_for_and_proven_by_a_sip_uri_or_a_dns_name() {
+    let authority = Authority::new("names");
+    authority.certify("switch", &["sip.example"]);
+    for (index, (names, proven)) in [
+        (["localhost"].as_slice(), true),
+        (&["sip:localhost", "other.example"], true),
+        (&["sip:bob@localhost", "other.example"], false),
+        (&["sip:other.example"], false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        authority.certify("carrier", names);
+        let first_port = 43_800 + 100 * index as u16;
+        let (done, asked_for) = called_by_name(&authority, first_port).await;
+        assert_eq!(done, proven, "{names:?}");
+        assert_eq!(asked_for.as_deref(), proven.then_some("localhost"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_is_shown_the_certificate_of_the_name_it_asks_for() {
+    let authority = Authority::new("sni");
+    authority.certify("switch", &["sip.example"]);
+    authority.certify("second", &["*.tenant.example"]);
+    let mut config = secure(&authority, 44_200);
+    config.tls = Some(TlsFiles {
+        certificates: vec![authority.path("switch.pem"), authority.path("second.pem")],
+        keys: vec![authority.path("switch.key"), authority.path("second.key")],
+        ..authority.files()
+    });
+    let world = World::start_with(config).await;
+    let address = tls_address(&world);
+    let connector = authority.connector(None);
+    for name in ["sip.example", "acme.tenant.example"] {
+        let mut stream = connect(&connector, address, name).await.expect("TLS");
+        let peer = stream.get_ref().0.local_addr().expect("local");
+        ask_options(&mut stream, peer, &format!("of-{}", name.len())).await;
+    }
+    assert!(connect(&connector, address, "other.example").await.is_err());
+    world.driver.stop().await;
+
+    let mut config = secure(&authority, 44_300);
+    config.tls = Some(TlsFiles {
+        keys: vec![authority.path("switch.key"), authority.path("second.key")],
+        ..authority.files()
+    });
+    let store = store::Store::open_in_memory().expect("store");
+    let error = driver::Driver::start(config, store, bus::Bus::local()).await;
+    let error = error.err().expect("one key too many").to_string();
+    assert!(error.contains("second.key"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -225,7 +225,10 @@ fn each_hop_is_tried_by_stream_and_then_by_datagram() {
         lone.input(Input::SendFailed { flow });
     }
     assert_eq!(lone.heard(), ["Failed 503 Transport"]);
-    assert_eq!(tried.iter().map(|it| it.1).collect::<Vec<_>>(), [1, 0, 1, 0]);
+    assert_eq!(
+        tried.iter().map(|it| it.1).collect::<Vec<_>>(),
+        [1, 0, 1, 0]
+    );
     assert_eq!(tried[0].0, tried[1].0);
     assert_ne!(tried[1].0, tried[2].0);
 }

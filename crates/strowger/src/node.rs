@@ -347,11 +347,14 @@ pub(crate) fn driver_config(config: &Config) -> DriverConfig {
     }
 }
 
-/// The files of TLS, once both halves of our own certificate are named.
+/// The files of TLS, once both halves of a certificate of our own are named.
 fn tls_files(config: &Config) -> Option<TlsFiles> {
+    if config.tls_certificate.is_empty() || config.tls_key.is_empty() {
+        return None;
+    }
     Some(TlsFiles {
-        certificate: config.tls_certificate.clone()?,
-        key: config.tls_key.clone()?,
+        certificates: config.tls_certificate.clone(),
+        keys: config.tls_key.clone(),
         client_ca: config.tls_client_ca.clone(),
         trust: config.tls_trust.clone(),
     })

@@ -23,8 +23,8 @@ pub(crate) struct Config {
     pub(crate) alternate_sip: Vec<SocketAddr>,
     pub(crate) alternate_advertise: Option<IpAddr>,
     pub(crate) sip_tls: Vec<SocketAddr>,
-    pub(crate) tls_certificate: Option<PathBuf>,
-    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) tls_certificate: Vec<PathBuf>,
+    pub(crate) tls_key: Vec<PathBuf>,
     pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) tls_trust: Vec<PathBuf>,
     pub(crate) options_ping_seconds: u32,
@@ -245,27 +245,28 @@ pub(crate) const GROUPS: &[Group] = &[
             Setting {
                 key: "tls_certificate",
                 unit: "file",
-                default: &[""],
-                many: false,
+                default: &[],
+                many: true,
                 bare: false,
                 doc: &[
                     "Certificate for SIP over TLS in PEM, followed by those that lead to its authority.",
+                    "May be given several times, for several names: a peer is shown the one it asks for, else the first.",
                     "Read again on SIGHUP, like the other files of TLS; streams that are open stay open.",
                 ],
                 apply: |config, texts| {
-                    config.tls_certificate = file(one(texts)?);
+                    config.tls_certificate = files(texts);
                     Ok(())
                 },
             },
             Setting {
                 key: "tls_key",
                 unit: "file",
-                default: &[""],
-                many: false,
+                default: &[],
+                many: true,
                 bare: false,
-                doc: &["Private key of the certificate, in PEM."],
+                doc: &["Private key of the certificate, in PEM; one for each, in the same order."],
                 apply: |config, texts| {
-                    config.tls_key = file(one(texts)?);
+                    config.tls_key = files(texts);
                     Ok(())
                 },
             },
@@ -294,7 +295,7 @@ pub(crate) const GROUPS: &[Group] = &[
                     "Authorities in PEM that peers we connect to may be certified by, besides the public ones.",
                 ],
                 apply: |config, texts| {
-                    config.tls_trust = texts.iter().filter_map(|text| file(text.trim())).collect();
+                    config.tls_trust = files(texts);
                     Ok(())
                 },
             },
@@ -539,8 +540,8 @@ impl Default for Config {
             alternate_sip: Vec::new(),
             alternate_advertise: None,
             sip_tls: Vec::new(),
-            tls_certificate: None,
-            tls_key: None,
+            tls_certificate: Vec::new(),
+            tls_key: Vec::new(),
             tls_client_ca: None,
             tls_trust: Vec::new(),
             options_ping_seconds: 0,
@@ -677,6 +678,10 @@ fn reachable(text: &str) -> Result<Option<IpAddr>, String> {
         return Err(format!("is {address}, an address that nobody can reach"));
     }
     Ok(Some(address))
+}
+
+fn files(texts: &[String]) -> Vec<PathBuf> {
+    texts.iter().filter_map(|text| file(text.trim())).collect()
 }
 
 fn file(text: &str) -> Option<PathBuf> {

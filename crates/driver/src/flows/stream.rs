@@ -272,7 +272,8 @@ impl Incoming<'_> {
             }
             // A message in pieces must be whole in time however steadily the pieces come.
             let begun = framer.buffered_bytes() > 0;
-            if framed || begun != unfinished {
+            // Line ends alone, such as the answer to our ping, say that the peer is there.
+            if framed || !begun || !unfinished {
                 unfinished = begun;
                 let limit = if begun { MESSAGE_TIMEOUT } else { IDLE_TIMEOUT };
                 deadline = tokio::time::Instant::now() + limit;

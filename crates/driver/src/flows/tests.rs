@@ -250,3 +250,44 @@ async fn a_connection_that_says_nothing_is_closed_after_a_while() {
     assert!(silent <= Duration::from_secs(31), "{silent:?}");
     assert!(matches!(world.input().await, Input::StreamClosed(_)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_we_opened_is_pinged_and_stays_while_the_peer_answers() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let flow = Flow {
+        interface: 0,
+        remote: listener.local_addr().expect("local"),
+        stream: None,
+    };
+    assert!(world.flows.send(flow, None, options("ours"), 0));
+    let (mut peer, _) = listener.accept().await.expect("accept");
+    assert_eq!(
+        read(&mut peer, options("ours").len()).await,
+        options("ours")
+    );
+    peer.write_all(b"\r\n").await.expect("write");
+    let mut last = tokio::time::Instant::now();
+    let mut pings = 0;
+    let mut bytes = [0; 64];
+    // Longer than a stream may be silent. Two answers of the peer look like a ping, and get two bytes for it.
+    while pings < 20 {
+        let count = peer.read(&mut bytes).await.expect("read");
+        assert!(count > 0, "closed after {pings} pings");
+        if count < 4 {
+            continue;
+        }
+        let waited = last.elapsed();
+        last = tokio::time::Instant::now();
+        assert!(
+            waited >= Duration::from_secs(95) && waited <= Duration::from_secs(121),
+            "{waited:?}"
+        );
+        peer.write_all(b"\r\n").await.expect("write");
+        pings += 1;
+    }
+    // Without an answer it is closed in the end.
+    while peer.read(&mut bytes).await.expect("read") > 0 {}
+    let silent = last.elapsed();
+    assert!(silent >= Duration::from_secs(1_700), "{silent:?}");
+}

@@ -232,7 +232,8 @@ impl Endpoint {
             return;
         };
         exchange.stream_tried = std::mem::take(&mut exchange.fallback);
-        let unreachable = exchange.stream_tried && matches!(exchange.last, Some(Outcome::Transport));
+        let unreachable =
+            exchange.stream_tried && matches!(exchange.last, Some(Outcome::Transport));
         match exchange.flows.pop_front() {
             Some(flow) => {
                 if unreachable {
