@@ -214,7 +214,7 @@ impl Endpoint {
             // Each only where the layer above has not said something else.
             for (name, value) in self.capabilities.iter() {
                 if !headers.contains(name) {
-                    headers.push(name, value);
+                    headers.push_text(name, value);
                 }
             }
         }

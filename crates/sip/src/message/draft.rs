@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 
-use super::headers::{OneLine, push_line, repeat_line};
+use super::headers::{push_decimal, push_one_line, push_text_line, repeat_line_with};
 use super::status::reason_phrase;
 use super::{ByteStr, Headers, Message, Method, Name, Uri};
-use std::fmt::{self, Write};
 
 /// A request to be sent. Via and Content-Length are added when it is printed.
 #[derive(Clone, Debug)]
@@ -39,26 +38,41 @@ pub struct RequestDraft {
 impl RequestDraft {
     /// Prints the request with `via` as its only Via header field value.
     pub fn print(&self, via: &str) -> Bytes {
-        let mut text = String::with_capacity(
-            PRINT_RESERVE_BYTES + self.headers.as_str().len() + self.body.len(),
-        );
+        let routes: usize = self
+            .routes
+            .iter()
+            .map(|route| route.len() + LINE_EXTRA_BYTES)
+            .sum();
+        let text_bytes = self.uri.as_str().len()
+            + via.len()
+            + routes
+            + self.from.len()
+            + self.to.len()
+            + self.call_id.len()
+            + self.contact.as_ref().map_or(0, |contact| contact.len())
+            + self.headers.as_str().len()
+            + self.body.len();
+        let mut text = String::with_capacity(text_bytes + FIXED_BYTES);
         // A URI holds no line ends, but anybody can make a `Method::Other`.
-        // Writing to a `String` does not fail.
-        let _ = write!(OneLine(&mut text), "{} {} SIP/2.0", self.method, self.uri);
-        text.push_str("\r\n");
+        push_one_line(&mut text, self.method.as_str());
+        text.push(' ');
+        push_one_line(&mut text, self.uri.as_str());
+        text.push_str(" SIP/2.0\r\n");
         line(&mut text, Name::Via, via);
-        line(&mut text, Name::MaxForwards, self.max_forwards);
+        text.push_str("Max-Forwards: ");
+        push_decimal(&mut text, self.max_forwards.into());
+        text.push_str("\r\n");
         for route in &self.routes {
             line(&mut text, Name::Route, route);
         }
         line(&mut text, Name::From, &self.from);
         line(&mut text, Name::To, &self.to);
         line(&mut text, Name::CallId, &self.call_id);
-        line(
-            &mut text,
-            Name::CSeq,
-            format_args!("{} {}", self.cseq, self.method),
-        );
+        text.push_str("CSeq: ");
+        push_decimal(&mut text, self.cseq.into());
+        text.push(' ');
+        push_one_line(&mut text, self.method.as_str());
+        text.push_str("\r\n");
         if let Some(contact) = &self.contact {
             line(&mut text, Name::Contact, contact);
         }
@@ -98,11 +112,15 @@ impl ResponseDraft {
     /// Prints the response to `request` (RFC 3261 §8.2.6): Via, From, To, Call-ID and CSeq are
     /// the request's, Record-Route too when the response can form a dialog, Timestamp in a 100.
     pub fn print(&self, request: &Message) -> Bytes {
+        let head_bytes = request.as_bytes().len() - request.body().len();
         let mut text = String::with_capacity(
-            PRINT_RESERVE_BYTES + self.headers.as_str().len() + self.body.len(),
+            RESPONSE_BYTES.min(head_bytes)
+                + FIXED_BYTES
+                + self.headers.as_str().len()
+                + self.body.len(),
         );
         status_line(&mut text, self.status, self.reason.as_deref());
-        request.each_via(|via| repeat(&mut text, Name::Via, via));
+        request.print_vias(&mut text);
         if self.repeats_record_route(request) {
             for route in request.headers(Name::RecordRoute) {
                 repeat(&mut text, Name::RecordRoute, route);
@@ -118,12 +136,21 @@ impl ResponseDraft {
         let to = request.header(Name::To).unwrap_or_default();
         match &self.to_tag {
             Some(tag) if request.to().tag().is_none() => {
-                repeat(&mut text, Name::To, format_args!("{to};tag={tag}"));
+                repeat_line_with(&mut text, Name::To.as_str(), |text| {
+                    text.push_str(to);
+                    text.push_str(";tag=");
+                    text.push_str(tag);
+                });
             }
             _ => repeat(&mut text, Name::To, to),
         }
         repeat(&mut text, Name::CallId, request.call_id());
-        repeat(&mut text, Name::CSeq, request.cseq());
+        let cseq = request.cseq();
+        repeat_line_with(&mut text, Name::CSeq.as_str(), |text| {
+            push_decimal(text, cseq.number.into());
+            text.push(' ');
+            text.push_str(cseq.method.as_str());
+        });
         if let Some(contact) = &self.contact {
             line(&mut text, Name::Contact, contact);
         }
@@ -136,22 +163,29 @@ impl ResponseDraft {
     }
 }
 
-/// Room for the lines every message has, so that printing rarely grows its buffer.
-const PRINT_RESERVE_BYTES: usize = 768;
+/// Room for what every message has besides the values that are counted: names of header lines, numbers, line ends.
+const FIXED_BYTES: usize = 224;
 
-fn line(text: &mut String, name: Name, value: impl fmt::Display) {
-    push_line(text, name.as_str(), value);
+/// What a line has besides its value, at most.
+const LINE_EXTRA_BYTES: usize = 16;
+
+/// What a response usually repeats of its request; a buffer that has to grow for more costs one copy.
+const RESPONSE_BYTES: usize = 512;
+
+fn line(text: &mut String, name: Name, value: &str) {
+    push_text_line(text, name.as_str(), value);
 }
 
-fn repeat(text: &mut String, name: Name, value: impl fmt::Display) {
-    repeat_line(text, name.as_str(), value);
+fn repeat(text: &mut String, name: Name, value: &str) {
+    repeat_line_with(text, name.as_str(), |text| text.push_str(value));
 }
 
 /// `SIP/2.0 200 OK`.
 pub(crate) fn status_line(text: &mut String, status: u16, reason: Option<&str>) {
-    let reason = reason.unwrap_or_else(|| reason_phrase(status));
-    // Writing to a `String` does not fail.
-    let _ = write!(OneLine(text), "SIP/2.0 {status} {reason}");
+    text.push_str("SIP/2.0 ");
+    push_decimal(text, status.into());
+    text.push(' ');
+    push_one_line(text, reason.unwrap_or_else(|| reason_phrase(status)));
     text.push_str("\r\n");
 }
 
@@ -160,8 +194,9 @@ pub(crate) fn finish(mut text: String, content_type: Option<&ByteStr>, body: &By
     if let Some(content_type) = content_type.filter(|_| !body.is_empty()) {
         line(&mut text, Name::ContentType, content_type);
     }
-    line(&mut text, Name::ContentLength, body.len());
-    text.push_str("\r\n");
+    text.push_str("Content-Length: ");
+    push_decimal(&mut text, body.len() as u64);
+    text.push_str("\r\n\r\n");
     let mut bytes = text.into_bytes();
     bytes.extend_from_slice(body);
     bytes.into()

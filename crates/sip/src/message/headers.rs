@@ -27,6 +27,13 @@ impl Headers {
         }
     }
 
+    /// Appends a line whose value is text already: as [`Headers::push`], with less work.
+    pub fn push_text(&mut self, name: &str, value: &str) {
+        if scan::token(name) {
+            push_text_line(&mut self.lines, name, value);
+        }
+    }
+
     /// Appends a line with a known name; [`Name::Other`] appends nothing.
     pub fn push_name(&mut self, name: Name, value: impl fmt::Display) {
         self.push(name.as_str(), value);
@@ -96,14 +103,29 @@ pub(crate) fn push_line(lines: &mut String, name: &str, value: impl fmt::Display
     lines.push_str("\r\n");
 }
 
+/// [`push_line`] for text.
+pub(crate) fn push_text_line(lines: &mut String, name: &str, value: &str) {
+    lines.push_str(name);
+    lines.push_str(": ");
+    push_one_line(lines, value);
+    lines.push_str("\r\n");
+}
+
 /// Appends a line that repeats what a peer sent. It is left as it is, down to the control
 /// characters that a quoted string may contain, except that it cannot end the line.
 pub(crate) fn repeat_line(lines: &mut String, name: &str, value: impl fmt::Display) {
+    // As above: writing to a `String` does not fail.
+    repeat_line_with(lines, name, |lines| {
+        let _ = write!(lines, "{value}");
+    });
+}
+
+/// [`repeat_line`] for a value that `print` appends.
+pub(crate) fn repeat_line_with(lines: &mut String, name: &str, print: impl FnOnce(&mut String)) {
     lines.push_str(name);
     lines.push_str(": ");
     let start = lines.len();
-    // As above: writing to a `String` does not fail.
-    let _ = write!(lines, "{value}");
+    print(lines);
     if memchr::memchr2(b'\r', b'\n', &lines.as_bytes()[start..]).is_some() {
         let mended = lines[start..].replace(['\r', '\n'], " ");
         lines.truncate(start);
@@ -112,28 +134,51 @@ pub(crate) fn repeat_line(lines: &mut String, name: &str, value: impl fmt::Displ
     lines.push_str("\r\n");
 }
 
+/// Appends a number. Every message has several, and `write!` is made for more than that.
+pub(crate) fn push_decimal(text: &mut String, number: u64) {
+    const DIGITS: usize = 20;
+    let mut digits = [0; DIGITS];
+    let mut at = DIGITS;
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    // ASCII by construction.
+    text.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
+}
+
 /// Writes text with every control character but the tab replaced by a space.
 pub(crate) struct OneLine<'a>(pub(crate) &'a mut String);
 
 impl Write for OneLine<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Without a way out of the loop the compiler checks many bytes at once.
-        if !text
-            .bytes()
-            .fold(false, |found, byte| found | is_control(byte))
-        {
-            self.0.push_str(text);
-        } else {
-            let plain = |c: char| {
-                if c.is_ascii() && is_control(c as u8) {
-                    ' '
-                } else {
-                    c
-                }
-            };
-            self.0.extend(text.chars().map(plain));
-        }
+        push_one_line(self.0, text);
         Ok(())
+    }
+}
+
+/// Appends text with every control character but the tab replaced by a space.
+pub(crate) fn push_one_line(out: &mut String, text: &str) {
+    // Without a way out of the loop the compiler checks many bytes at once.
+    if !text
+        .bytes()
+        .fold(false, |found, byte| found | is_control(byte))
+    {
+        out.push_str(text);
+    } else {
+        let plain = |c: char| {
+            if c.is_ascii() && is_control(c as u8) {
+                ' '
+            } else {
+                c
+            }
+        };
+        out.extend(text.chars().map(plain));
     }
 }
 
@@ -165,11 +210,28 @@ mod tests {
 
     #[test]
     fn nothing_can_be_injected() {
+        let evil = "x\r\nEvil: 1\r\n\r\nbody\0\u{7f}";
         let mut headers = Headers::new();
-        headers.push("A", "x\r\nEvil: 1\r\n\r\nbody\0\u{7f}");
-        headers.push("B: 1\r\nEvil", "x");
+        headers.push("A", evil);
+        headers.push_text("B", evil);
+        headers.push("C: 1\r\nEvil", "x");
+        headers.push_text("C: 1\r\nEvil", "x");
         headers.push("", "x");
         headers.push_name(Name::Other, "x");
-        assert_eq!(headers.as_str(), "A: x  Evil: 1    body  \r\n");
+        let mended = "x  Evil: 1    body  ";
+        assert_eq!(headers.as_str(), format!("A: {mended}\r\nB: {mended}\r\n"));
+
+        let mut line = String::new();
+        repeat_line_with(&mut line, "A", |text| text.push_str("x\r\nEvil: 1"));
+        assert_eq!(line, "A: x  Evil: 1\r\n");
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are_read() {
+        for number in [0, 7, 10, 5060, u64::from(u32::MAX), u64::MAX] {
+            let mut text = String::new();
+            push_decimal(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
     }
 }

@@ -40,6 +40,7 @@ pub use self::uri::{Uri, UriError};
 
 use self::header::cseq::decimal;
 use self::header::tokens;
+use self::headers::repeat_line_with;
 use self::index::{Index, StartLine};
 use crate::misbehaviour::Misbehaviour;
 
@@ -249,18 +250,19 @@ impl Message {
         self
     }
 
-    /// Calls `print` with each Via line of a response to this request.
-    pub(crate) fn each_via(&self, mut print: impl FnMut(&dyn std::fmt::Display)) {
+    /// Appends the Via lines of a response to this request.
+    pub(crate) fn print_vias(&self, text: &mut String) {
+        let name = Name::Via.as_str();
         for (position, line) in self.headers(Name::Via).enumerate() {
             if position > 0 || !self.0.decoded.via_stamped {
-                print(&line);
+                repeat_line_with(text, name, |text| text.push_str(line));
                 continue;
             }
             let mut values = Values::new(line);
             let _replaced_by_the_marked_one = values.next();
-            print(&self.0.decoded.via);
+            repeat_line_with(text, name, |text| self.0.decoded.via.print(text));
             for value in values {
-                print(&value);
+                repeat_line_with(text, name, |text| text.push_str(value));
             }
         }
     }

@@ -107,7 +107,7 @@ fn carry_some(message: &Message, out: &mut Headers, may: impl Fn(&str) -> bool) 
         };
         if travels && may(long) && size <= room {
             room -= size;
-            out.push(text, value);
+            out.push_text(text, value);
         }
     }
 }

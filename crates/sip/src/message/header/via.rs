@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::message::ByteStr;
+use crate::message::headers::push_decimal;
 use crate::message::scan::{Params, token, trim, well_formed_param};
 use crate::message::uri::{host_end, host_ip};
 
@@ -130,38 +131,51 @@ impl Via {
     }
 }
 
-impl fmt::Display for Via {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
+impl Via {
+    /// Appends the value as it is sent.
+    pub(crate) fn print(&self, text: &mut String) {
+        text.push_str("SIP/2.0/");
+        text.push_str(&self.transport);
+        text.push(' ');
+        text.push_str(&self.host);
         if let Some(port) = self.port {
-            write!(f, ":{port}")?;
+            text.push(':');
+            push_decimal(text, port.into());
         }
-        let mut rport_printed = false;
+        let mut rport = self.rport;
         for (name, value) in Params::new(&self.params) {
             if name.eq_ignore_ascii_case("received") {
                 continue;
             }
             if name.eq_ignore_ascii_case("rport") {
-                if !rport_printed && let Some(rport) = self.rport {
-                    write_rport(f, rport)?;
-                    rport_printed = true;
-                }
+                push_rport(text, rport.take());
                 continue;
             }
-            write!(f, ";{name}")?;
+            text.push(';');
+            text.push_str(name);
             if let Some(value) = value {
-                write!(f, "={value}")?;
+                text.push('=');
+                text.push_str(value);
             }
         }
-        if !rport_printed && let Some(rport) = self.rport {
-            write_rport(f, rport)?;
-        }
+        push_rport(text, rport);
         if let Some(received) = self.received {
-            write!(f, ";received={received}")?;
+            text.push_str(";received=");
+            push_ip(text, received);
         }
-        Ok(())
     }
 }
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(VIA_BYTES);
+        self.print(&mut text);
+        f.write_str(&text)
+    }
+}
+
+/// How long a Via usually is.
+const VIA_BYTES: usize = 128;
 
 /// What follows protocol and version when they are not written in the usual way, and whether the
 /// version is ours.
@@ -183,10 +197,26 @@ fn shared_transport(whole: &ByteStr, transport: &str) -> Option<ByteStr> {
     })
 }
 
-fn write_rport(f: &mut fmt::Formatter<'_>, rport: Option<u16>) -> fmt::Result {
-    match rport {
-        Some(port) => write!(f, ";rport={port}"),
-        None => f.write_str(";rport"),
+fn push_rport(text: &mut String, rport: Option<Option<u16>>) {
+    let Some(port) = rport else { return };
+    text.push_str(";rport");
+    if let Some(port) = port {
+        text.push('=');
+        push_decimal(text, port.into());
+    }
+}
+
+fn push_ip(text: &mut String, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (position, octet) in address.octets().into_iter().enumerate() {
+                if position > 0 {
+                    text.push('.');
+                }
+                push_decimal(text, octet.into());
+            }
+        }
+        IpAddr::V6(address) => text.push_str(&address.to_string()),
     }
 }
 
