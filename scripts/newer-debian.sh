@@ -96,8 +96,15 @@ if [[ ${#wanted[@]} -gt 0 ]]; then
     # A mirror that is a snapshot serves lists past their date; their signatures are checked all the same.
     apt=(chroot "$folder" apt-get -qq -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 -o Acquire::http::Timeout=30
         -o Acquire::Check-Valid-Until=false)
-    if ! { bounded "${apt[@]}" update &&
-        bounded "${apt[@]}" install --yes --no-install-recommends "${wanted[@]}"; } >"$cache/newer-debian.log" 2>&1; then
+    install() {
+        bounded "${apt[@]}" update && bounded "${apt[@]}" install --yes --no-install-recommends "${wanted[@]}"
+    }
+    # A package may be out of one suite for a while, as Asterisk often is; then the other suites are asked too.
+    others() {
+        printf "deb $mirror %s main\n" "${suites[@]}" |
+            "${as_root[@]}" tee "$folder/etc/apt/sources.list" >/dev/null
+    }
+    if ! { install || { others && install; }; } >"$cache/newer-debian.log" 2>&1; then
         give_up "installing ${wanted[*]} in $folder failed: $(grep -E '^[EW]:' "$cache/newer-debian.log" | tail -1)"
     fi
     "${as_root[@]}" chroot "$folder" apt-get clean

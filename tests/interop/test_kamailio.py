@@ -18,6 +18,7 @@ from lib.waiting import wait_until
 
 CUSTOMER_HZ, GATEWAY_HZ = 440, 1000
 ENDS = "connection-sip-registration-expires-datetime"
+REGISTERED = "connection-sip-registration-datetime"
 REALM = "carrier.example.net"
 TRUNK = {
     "connection_sip_authenticate_as_client_enabled": "yes",
@@ -30,13 +31,15 @@ TRUNK = {
 class Line:
     """A customer `alice` behind the switch, and a gateway `bob` behind the carrier; both play tones."""
 
-    def __init__(self, switch, folder, transport, tls=None, rtpengine=None, profile="RTP/AVP", **fields):
+    def __init__(self, switch, folder, transport, tls=None, rtpengine=None, profile="RTP/AVP", granted=600,
+                 **fields):  # fmt: skip
         self.switch, self.tenant = switch, Tenant(switch)
         self.alice, self.bob = Ua(user="alice"), Ua(user="bob")
         self.near, self.far = TonePort(CUSTOMER_HZ), TonePort(GATEWAY_HZ)
         self.rtpengine = rtpengine
         self.carrier = kamailio_carrier(
-            folder, "trunk", "s3cret", REALM, self.bob.port, tls=tls, rtpengine=rtpengine, profile=profile
+            folder, "trunk", "s3cret", REALM, self.bob.port, tls=tls, rtpengine=rtpengine, profile=profile,
+            granted=granted,
         ).start()
         port = self.carrier.tls_port if transport == "TLS" else self.carrier.port
         self.tenant.connection("a", self.alice.hostport)
@@ -162,6 +165,20 @@ def test_a_reinvite_of_either_side_follows_the_record_route(line):
             asked.expect("ACK")
     one.hear_each_other()
     one.hang_up(call, leg)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("transport", ["UDP", "TCP", "TLS"])
+def test_the_registration_is_kept_and_comes_back_after_the_carrier_has_forgotten_it(line, transport):
+    """Granted 40 seconds, so refreshed every ten; a carrier that starts anew knows nobody until the next refresh."""
+    one = line(transport, granted=40).registered()
+    first = one.tenant.read("k")[REGISTERED]
+    wait_until("a refresh", lambda: one.tenant.read("k")[REGISTERED] > first, 40, every=0.5)
+    one.carrier.stop()
+    one.carrier.start()
+    one.knock().expect(404)
+    known = lambda: one.bob.response_to(one.knock().invite, provisional=True).status != 404  # noqa: E731
+    wait_until("the carrier knows the trunk again", known, 60, every=1)
 
 
 def test_a_carrier_with_a_foreign_certificate_gets_nothing(line):

@@ -11,7 +11,7 @@ from lib.waiting import wait_until
 
 ONE_HZ, OTHER_HZ = 1000, 620
 SECONDS = 6
-SLIPS = 4  # of two clocks and two jitter buffers
+SLIPS = 2 * audio.PEER_SLIPS  # of two clocks and two jitter buffers
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def phone(office, **more):
 
 def hears(office, seconds=2):
     """Its null sound device is a thread with a clock, which is late now and then on a busy machine."""
-    office.hears(ITS_HZ, seconds, slips=2 + seconds // 20)
+    office.hears(ITS_HZ, seconds, slips=audio.PEER_SLIPS)
 
 
 def test_it_calls_and_is_called_over_tls_with_srtp(office):
@@ -46,7 +46,7 @@ def test_it_calls_and_is_called_over_tls_with_srtp(office):
     one.say("hang_up")
     leg.expect_bye()
     one.stop()
-    audio.assert_tone(one.heard()[: 2 * audio.RATE_HZ], OUR_HZ, 1.8, slips=2)
+    audio.assert_tone(one.heard()[: 2 * audio.RATE_HZ], OUR_HZ, 1.8, slips=audio.PEER_SLIPS)
 
 
 def test_it_insists_on_reliable_provisional_responses_as_caller(office):

@@ -18,6 +18,9 @@ LOUD = 6000  # amplitude of our tones: a third below the loudest that a phone sh
 PRESENT_SHARE = 0.6  # of a step's energy; two tones at once have a half each
 PRESENT_AMPLITUDE = LOUD / 10
 JUMP_DEGREES = 40
+# Steps in some two seconds that a peer with a clock and a buffer of its own may lose on a machine with ten times more to
+# do than it can. Every tenth packet lost would be more.
+PEER_SLIPS = 8
 
 
 def tone(frequency_hz, seconds, rate_hz=RATE_HZ, amplitude=LOUD, first=0):
@@ -185,8 +188,8 @@ class Heard:
 def assert_tone(samples, frequency_hz, seconds, rate_hz=RATE_HZ, slips=0):
     """The tone is there for at least `seconds`, true to a hertz and without gaps; the `Heard`.
 
-    `slips`: how many steps may be missing or jump in all. For peers with a clock and a buffer of their own, which now and
-    then slip on a busy machine; what comes to our own RTP ports has none.
+    `slips`: how many steps may be missing or jump in all, `PEER_SLIPS` for what a peer recorded; what comes to our own
+    RTP ports has none.
     """
     heard = Heard(samples, frequency_hz, rate_hz)
     assert heard.seconds >= seconds, f"expected {seconds} s, heard {heard}"

@@ -76,9 +76,10 @@ def registrar(folder, username, password):
     return Kamailio(folder, "registrar.cfg", USERNAME=username, PASSWORD=password)
 
 
-def carrier(folder, username, password, realm, gateway_port, tls=None, rtpengine=None, profile="RTP/AVP"):
+def carrier(folder, username, password, realm, gateway_port, tls=None, rtpengine=None, profile="RTP/AVP",
+            granted=600):  # fmt: skip
     """A whole carrier: registrar, digest for every INVITE, record-routing, a gateway at `gateway_port` on loopback; with
     an `rtpengine`, its relay in the path of the media, which offers the trunk `profile`."""
     media = {"RTPENGINE": f"udp:{rtpengine.control}", "PROFILE": profile} if rtpengine else {}
     return Kamailio(folder, "carrier.cfg", tcp=True, tls=tls, USERNAME=username, PASSWORD=password, REALM=realm,
-                    GATEWAY=gateway_port, **media)  # fmt: skip
+                    GATEWAY=gateway_port, GRANTED=granted, **media)  # fmt: skip

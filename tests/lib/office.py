@@ -29,8 +29,9 @@ class Office:
         certificate, key = self.authority.sign("switch")
         self.tls_port = free_port()
         self.switch = own_switch(
-            "--sip-tls", f"127.0.0.1:{self.tls_port}", "--tls-certificate", certificate, "--tls-key", key, *options
-        )
+            "--sip-tls", f"127.0.0.1:{self.tls_port}", "--tls-certificate", certificate, "--tls-key", key,
+            "--tls-trust", self.authority.certificate, *options,
+        )  # fmt: skip
         self.tenant = Tenant(self.switch)
         self.bob, self.rtp = Ua(user="bob"), TonePort(OUR_HZ)
         self.tenant.connection("b", self.bob.hostport)
