@@ -6,7 +6,7 @@ use model::{AudioRelay, CdrRecording, Connection};
 use simulator::recorder::{Mood, Recording};
 use sip::message::Message;
 use std::time::Duration;
-use wire::{CARRIER, PBX, Wire};
+use wire::{CARRIER, PBX, Wire, body_with};
 
 fn records(connection: &mut Connection) {
     connection.connection_record_all_calls_enabled = true;
@@ -136,7 +136,7 @@ fn a_renewed_session_goes_into_the_same_file() {
     let (_, ok) = wire.talk("", "");
     wire.wait(1_000);
     // The caller holds: the same lines, nothing to be sent.
-    wire.invite_again(&ok, "a=inactive\r\n");
+    wire.invite_again(&ok, 30_000, "a=inactive\r\n");
     let again = wire.at_carrier();
     wire.answer(&again, 200, "", true);
     let ok = wire.got(PBX, "200").pop().expect("agreed");
@@ -148,6 +148,30 @@ fn a_renewed_session_goes_into_the_same_file() {
     assert_eq!(recordings.len(), 1);
     assert_eq!(recordings[0].relays.len(), 1);
     assert!(recorded(&wire).duration_ms >= 3_000);
+}
+
+#[test]
+fn audio_that_moves_to_another_line_is_followed() {
+    let mut wire = Wire::new(|pbx, _| records(pbx));
+    let (_, ok) = wire.talk("", "");
+    let second = |port: u16| format!("m=audio {port} RTP/AVP 0\r\n");
+    wire.invite_again(&ok, 0, &second(30_002));
+    let again = wire.at_carrier();
+    assert_eq!(
+        recordings(&wire)[0].relays.len(),
+        1,
+        "not before it is agreed"
+    );
+    wire.answer_with(&again, 200, "", &body_with(0, &second(40_002)));
+    let ok = wire.got(PBX, "200").pop().expect("agreed");
+    wire.ask(&ok, "ACK", "");
+    wire.wait(1_000);
+    let during = recordings(&wire);
+    assert_eq!((during.len(), during[0].relays.len()), (1, 2));
+    assert_eq!(during[0].heard, Some(during[0].relays[1]));
+    wire.ask(&ok, "BYE", "");
+    wire.wait(1_000);
+    assert_eq!(recorded(&wire).failure, None);
 }
 
 #[test]

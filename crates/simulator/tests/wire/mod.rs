@@ -118,8 +118,8 @@ impl Wire {
         self.say(PBX, text);
     }
 
-    /// The PBX offers its audio anew in the dialog of this response to it, with one more attribute.
-    pub fn invite_again(&mut self, response: &Message, attribute: &str) {
+    /// The PBX makes another offer in the dialog of this response to it: audio at this port, and these lines behind it.
+    pub fn invite_again(&mut self, response: &Message, port: u16, sdp_lines: &str) {
         self.branch += 1;
         self.cseq += 1;
         let text = format!(
@@ -129,7 +129,7 @@ impl Wire {
             response.header(Name::From).unwrap(),
             response.header(Name::To).unwrap(),
             self.cseq,
-            body_with(30_000, attribute)
+            body_with(port, sdp_lines)
         );
         self.say(PBX, text);
     }
@@ -159,16 +159,21 @@ impl Wire {
 
     /// The carrier answers a request of the switch.
     pub fn answer(&mut self, request: &Message, status: u16, lines: &str, media: bool) {
+        let content = if media {
+            body(40_000)
+        } else {
+            "Content-Length: 0\r\n\r\n".to_owned()
+        };
+        self.answer_with(request, status, lines, &content);
+    }
+
+    /// The carrier answers with a body of the test's own; see [`body_with`].
+    pub fn answer_with(&mut self, request: &Message, status: u16, lines: &str, content: &str) {
         let to = request.header(Name::To).unwrap();
         let tag = if request.to().tag().is_some() {
             ""
         } else {
             ";tag=carrier"
-        };
-        let content = if media {
-            body(40_000)
-        } else {
-            "Content-Length: 0\r\n\r\n".to_owned()
         };
         let text = format!(
             "SIP/2.0 {status} Indeed\r\nVia: {}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
@@ -273,9 +278,10 @@ pub fn body(port: u16) -> String {
     body_with(port, "")
 }
 
-fn body_with(port: u16, attribute: &str) -> String {
+/// Headers and description of a body: audio at this port, and these lines behind it.
+pub fn body_with(port: u16, sdp_lines: &str) -> String {
     let sdp = format!(
-        "v=0\r\no=- 1 1 IN IP4 198.51.100.9\r\ns=-\r\nc=IN IP4 198.51.100.9\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n{attribute}"
+        "v=0\r\no=- 1 1 IN IP4 198.51.100.9\r\ns=-\r\nc=IN IP4 198.51.100.9\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n{sdp_lines}"
     );
     format!(
         "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
