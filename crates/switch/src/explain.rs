@@ -77,6 +77,7 @@ pub fn explain(
             ..Explanation::default()
         });
     };
+    terms::note_responses(&source, &mut trail);
     let record = &source.record;
     if record.connection_require_sip_authentication_enabled {
         trail.step("authentication", Some(source.label()), || {
@@ -193,10 +194,7 @@ fn find(directory: &Directory, attempt: &Attempt, trail: &mut Trail) -> Option<A
         "source",
         chosen.as_ref().map(|connection| connection.label()),
         || match &chosen {
-            Some(connection) => {
-                let header = connection.record.connection_check_orig_matching_sip_header;
-                format!("{header} of the INVITE is covered by {}", connection.orig)
-            }
+            Some(connection) => source::covered(connection, attempt),
             None => "no connection matches the caller".to_owned(),
         },
         || losers,

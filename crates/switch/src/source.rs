@@ -131,6 +131,24 @@ pub fn verdict(
     }
 }
 
+/// Why a connection that was found is the caller's, as a sentence.
+pub(crate) fn covered(connection: &Connection, attempt: &Attempt) -> String {
+    let record = &connection.record;
+    let header = record.connection_check_orig_matching_sip_header;
+    let checked = match (
+        record.connection_source_ip_checking_enabled,
+        attempt.source_ip,
+    ) {
+        (false, _) => "",
+        (true, Some(_)) => ", and it came from an address of the peer",
+        (true, None) => ", if it comes from an address of the peer",
+    };
+    format!(
+        "{header} of the INVITE is covered by {}{checked}",
+        connection.orig
+    )
+}
+
 fn unfit(
     directory: &Directory,
     connection: &Connection,

@@ -92,9 +92,11 @@ pub(crate) fn on_full(core: &mut Core, call: &mut Call) {
 
 /// Notes in the trail what the record asks.
 pub(super) fn note(target: &Connection, trail: &mut Trail) {
-    if let Some(seconds) = least_seconds(target) {
-        trail.step("minimum duration", Some(target.label()), || {
-            format!("an answered leg is kept for at least {seconds} s")
-        });
-    }
+    let billed = target.record.minimum_call_duration_seconds;
+    let text = match least_seconds(target) {
+        Some(seconds) => format!("an answered leg is kept for at least {seconds} s"),
+        None if billed > 0 => format!("an answered leg is billed for at least {billed} s"),
+        None => return,
+    };
+    trail.step("minimum duration", Some(target.label()), || text);
 }

@@ -7,7 +7,7 @@ use super::{
     Call, CallTimer, CallWake, Leg, MAX_RING_SECONDS, Stage, Times, headers, ringing, terms,
 };
 use crate::challenge::Proof;
-use crate::directory::{Connection, SYSTEM};
+use crate::directory::SYSTEM;
 use crate::limits::Reservation;
 use crate::plan::{self, PlanContext, Refusal, Routed};
 use crate::routing::identity::{self, Claims};
@@ -16,10 +16,9 @@ use crate::source::{self, Attempt};
 use crate::switch::Core;
 use crate::trail::Trail;
 use ::media::relay::Side;
-use model::DestinationFrom;
 use model::cdr::{Cdr, CdrLeg, ReleaseSide};
 use model::counters::CallDirection;
-use sip::endpoint::{Flow, NextHop, OutboundInvite, ReplyTo};
+use sip::endpoint::{Flow, NextHop, OutboundInvite};
 use sip::event::SessionId;
 use sip::message::{Headers, Message, Method, Name, RequestDraft, ResponseDraft};
 use sip::resolve::Target;
@@ -84,8 +83,7 @@ pub(crate) fn on_invite(
         return None;
     };
     trail.step("source", Some(connection.label()), || {
-        let header = connection.record.connection_check_orig_matching_sip_header;
-        format!("{header} of the INVITE is covered by {}", connection.orig)
+        source::covered(&connection, &attempt)
     });
     terms::show_software(core, session, &connection);
     if super::identity::allowed(&connection) {
@@ -99,14 +97,9 @@ pub(crate) fn on_invite(
     orig.connection_domain = Some(connection.record.domain.clone());
     orig.connection_orig_match_pattern =
         Some(connection.record.connection_orig_match_pattern.clone());
-    let replies = replies_to(&connection);
-    core.endpoint.reply_to(session, replies);
-    if replies != ReplyTo::Source {
-        trail.step("responses", Some(connection.label()), || match replies {
-            ReplyTo::Contact => "go to the Contact of the INVITE".to_owned(),
-            _ => "go to the sent-by of its topmost Via".to_owned(),
-        });
-    }
+    core.endpoint
+        .reply_to(session, terms::replies_to(&connection));
+    terms::note_responses(&connection, &mut trail);
 
     if connection
         .record
@@ -300,7 +293,7 @@ pub(crate) fn call_out(core: &mut Core, call: &mut Call, body: Body) {
         session_timer: terms::session_timer(&plan.target),
         from_change: super::identity::allowed(&plan.target),
     };
-    let replies = replies_to(&plan.target);
+    let replies = terms::replies_to(&plan.target);
     let session = core.endpoint.invite(core.clock.now, outbound);
     terms::show_software(core, session, &plan.target);
     core.endpoint.reply_to(session, replies);
@@ -327,18 +320,6 @@ pub(crate) fn call_out(core: &mut Core, call: &mut Call, body: Body) {
             call: call.key,
             timer: CallTimer::Ring,
         });
-    }
-}
-
-/// `connection-sip-get-response-destination-from`: where responses to the peer go.
-fn replies_to(connection: &Connection) -> ReplyTo {
-    match connection
-        .record
-        .connection_sip_get_response_destination_from
-    {
-        DestinationFrom::DefaultIp => ReplyTo::Source,
-        DestinationFrom::ContactHeader => ReplyTo::Contact,
-        DestinationFrom::ViaHeader => ReplyTo::Via,
     }
 }
 

@@ -6,9 +6,9 @@ use crate::directory::{Connection, SYSTEM};
 use crate::plan::Refusal;
 use crate::switch::Core;
 use crate::trail::Trail;
-use model::SystemSwitch;
 use model::cdr::CdrLeg;
-use sip::endpoint::SessionInterval;
+use model::{DestinationFrom, SystemSwitch};
+use sip::endpoint::{ReplyTo, SessionInterval};
 use sip::event::SessionId;
 use sip::message::ByteStr;
 
@@ -52,6 +52,30 @@ pub(crate) fn accept_session_timer(
         })
 }
 
+/// `connection-sip-get-response-destination-from`: where responses to the peer go.
+pub(crate) fn replies_to(connection: &Connection) -> ReplyTo {
+    match connection
+        .record
+        .connection_sip_get_response_destination_from
+    {
+        DestinationFrom::DefaultIp => ReplyTo::Source,
+        DestinationFrom::ContactHeader => ReplyTo::Contact,
+        DestinationFrom::ViaHeader => ReplyTo::Via,
+    }
+}
+
+/// Notes where responses to the peer go, if not where its requests come from.
+pub(crate) fn note_responses(connection: &Connection, trail: &mut Trail) {
+    let place = match replies_to(connection) {
+        ReplyTo::Source => return,
+        ReplyTo::Contact => "Contact",
+        ReplyTo::Via => "sent-by of the topmost Via",
+    };
+    trail.step("responses", Some(connection.label()), || {
+        format!("go to the {place} of its requests")
+    });
+}
+
 /// Notes in the trail what two connections ask of a call between them, besides media.
 pub(crate) fn note(source: &Connection, target: &Connection, trail: &mut Trail) {
     for connection in [source, target] {
@@ -70,6 +94,24 @@ pub(crate) fn note(source: &Connection, target: &Connection, trail: &mut Trail) 
                 format!("{SOFTWARE} is named in User-Agent and Server")
             });
         }
+    }
+    for connection in [source, target] {
+        let user = &connection.record.connection_linked_billing_user;
+        if !matches!(user.as_str(), "" | "domain") {
+            trail.step("billing", Some(connection.label()), || {
+                format!("its leg is booked to {user}")
+            });
+        }
+    }
+    note_responses(target, trail);
+    if target.record.connection_sip_authenticate_as_client_enabled {
+        trail.step("credentials", Some(target.label()), || {
+            let user = &target.record.connection_sip_registration_username;
+            match target.record.connection_sip_registration_realm.as_str() {
+                "" => format!("a challenge is answered as {user}"),
+                realm => format!("a challenge for realm {realm:?} is answered as {user}"),
+            }
+        });
     }
     super::ringing::note(source, target, trail);
     super::minimum_duration::note(target, trail);
