@@ -14,9 +14,10 @@ use model::{
 use sip::endpoint::{Flow, Interface, SessionInterval};
 use sip::message::Message;
 use sip::random::Random;
+use sip::resolve::{Kind, LookupError, Question, Record};
 use sip::transport::Transport;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -153,6 +154,8 @@ pub struct World {
     /// Bindings of peers, as the store would keep them.
     bindings: BTreeMap<ConnectionKey, Arc<Binding>>,
     registrations: Vec<(Duration, Registration)>,
+    /// What the name servers know.
+    names: HashMap<Question, Vec<Record>>,
     reachability: Vec<(Duration, Reachability)>,
     options_ping: Option<Duration>,
     phones: Vec<Phone>,
@@ -192,6 +195,7 @@ impl World {
             changes: Vec::new(),
             bindings: BTreeMap::new(),
             registrations: Vec::new(),
+            names: HashMap::new(),
             reachability: Vec::new(),
             options_ping,
             phones: Vec::new(),
@@ -338,6 +342,12 @@ impl World {
         &mut self.recorder
     }
 
+    /// A name exists from now on, with these records of a kind. All others do not.
+    pub fn name(&mut self, name: &str, kind: Kind, records: Vec<Record>) {
+        let name = name.to_owned();
+        self.names.insert(Question { kind, name }, records);
+    }
+
     /// Every recording ends now, as when the disk is full.
     pub fn fail_recordings(&mut self, why: &str) {
         for event in self.recorder.fail(self.now - self.start, why) {
@@ -470,7 +480,13 @@ impl World {
                 }
                 Output::Registration(report) => self.registration(shard, *report),
                 Output::Reachability(report) => self.reached(shard, *report),
-                Output::Lookup(_) | Output::Misbehaved { .. } => {}
+                Output::Lookup(question) => {
+                    let records = self.names.get(&question).cloned();
+                    let result = records.ok_or(LookupError::NotFound);
+                    let answer = sip::endpoint::Input::Answer { question, result };
+                    self.give(shard, Input::Sip(answer));
+                }
+                Output::Misbehaved { .. } => {}
             }
         }
     }

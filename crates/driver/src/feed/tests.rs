@@ -9,18 +9,30 @@ use super::*;
 use crate::dns::{DnsCounts, Found, Resolver};
 use crate::mailbox::{Mailbox, mailbox};
 
-/// Knows one host.
+/// Knows one host, and a server of its service over TLS.
 struct OneHost;
 
 const HOST: &str = "edge.carrier.example";
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const SERVER: &str = "server.carrier.example";
+const SERVER_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
 impl Resolver for OneHost {
     async fn lookup(&self, question: Question) -> Found {
-        let known = question.kind == Kind::A && question.name == HOST;
+        let record = match (question.kind, question.name.as_str()) {
+            (Kind::A, HOST) => Some(Record::A(ADDRESS)),
+            (Kind::A, SERVER) => Some(Record::A(SERVER_ADDRESS)),
+            (Kind::Srv, "_sips._tcp.edge.carrier.example") => Some(Record::Srv {
+                priority: 1,
+                weight: 1,
+                port: 5071,
+                target: SERVER.into(),
+            }),
+            _ => None,
+        };
         Found {
-            result: known
-                .then(|| vec![Record::A(ADDRESS)])
+            result: record
+                .map(|record| vec![record])
                 .ok_or(LookupError::NotFound),
             ttl: Duration::from_secs(60),
         }
@@ -166,7 +178,8 @@ async fn the_host_of_a_peer_is_looked_up_before_anybody_calls() {
     };
     assert_eq!(
         (host.as_str(), &addresses[..]),
-        (HOST, &[IpAddr::from(ADDRESS)][..])
+        (HOST, &[ADDRESS, SERVER_ADDRESS].map(IpAddr::from)[..]),
+        "the peer may send from its servers and from the host itself"
     );
     applied.send(()).expect("the feed waits");
     assert_eq!(publishing.await.expect("join"), Ok(()));
