@@ -75,7 +75,19 @@ def test_keys_pressed_are_heard_by_asterisk_and_its_own_by_the_carrier(office):
     leg.bye()
 
 
-@pytest.mark.parametrize("way", ["udp", pytest.param("tcp", marks=pytest.mark.long), pytest.param("tls", marks=pytest.mark.long)])
+def test_a_pbx_with_a_law_and_a_carrier_with_mu_law(office):
+    """The relay recodes, and what a foreign coder made of the tone is the tone in the other law."""
+    office.tenant.change("b", connection_pcmu_only_enabled="yes")
+    pbx = pbx_of(office, "udp", codecs="alaw")
+    pbx.call("13105550100")
+    leg = office.is_called()
+    assert 0 in Sdp(leg.invite.body).payloads and 8 not in Sdp(leg.invite.body).payloads
+    office.hears(ITS_HZ)
+    leg.bye()
+    audio.assert_tone(pbx.heard(), OUR_HZ, 1.8, slips=audio.PEER_SLIPS)
+
+
+@pytest.mark.parametrize("way", ["udp", *(pytest.param(way, marks=pytest.mark.long) for way in ("tcp", "tls"))])
 def test_asterisk_is_found_after_a_crash_of_the_switch(office, way):
     """Over UDP where it registered from; its stream is gone, so over TCP and TLS the switch opens one to its Contact."""
     pbx = pbx_of(office, way)

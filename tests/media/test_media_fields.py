@@ -72,6 +72,25 @@ def test_pcmu_only_speaks_pcmu_with_a_caller_that_has_only_pcma(carriers, rtp):
     over(two, call, leg)
 
 
+def test_pcmu_only_holds_for_a_peer_that_answers_with_more_than_it_was_offered(carriers, rtp):
+    """RFC 3264 section 6.1 lets an answer name further codecs; a carrier that does gets PCMU all the same."""
+    two = carriers(b={"connection-pcmu-only-enabled": "yes"})
+    one, other = rtp(voice=0xD5), rtp(voice=0xFF)
+    call, leg, offered, answer = answered(
+        two,
+        sdp.audio("127.0.0.1", one.port, payloads=(PCMA, 101)),
+        sdp.audio("127.0.0.1", other.port, payloads=(PCMU, PCMA, 101)),
+    )
+    assert list(Sdp(offered).payloads) == [PCMU, 101] and list(Sdp(answer).payloads) == [PCMA, 101]
+    deadline = time.monotonic() + 10
+    while not other.received:
+        assert time.monotonic() < deadline
+        one.send(Sdp(answer).rtp, payload_type=PCMA)
+        listen([one, other], PTIME_SECONDS)
+    assert {packet.payload_type for packet in other.received} == {PCMU}
+    over(two, call, leg)
+
+
 def test_pcmu_only_refuses_an_offer_without_pcmu(carriers, rtp):
     two = carriers(a={"connection-pcmu-only-enabled": "yes"})
     one = rtp(voice=3)

@@ -3,6 +3,7 @@
 use super::path::is_private;
 use super::{CallMedia, policy};
 use crate::switch::Core;
+use ::media::g711::{self, Law};
 use ::media::relay::{Command, Payloads, Side};
 use ::media::sdp::Session;
 use std::net::SocketAddr;
@@ -96,7 +97,15 @@ impl CallMedia {
                 continue;
             };
             for (side, session) in [(answerer, said), (answerer.other(), given)] {
-                let law = session.media.get(slot).and_then(policy::only_law);
+                // An answer may name more than was offered (RFC 3264 §6.1); its record says what we use of it.
+                let pcmu_only = match side {
+                    Side::A => self.a.policy.pcmu_only,
+                    Side::B => self.b.policy.pcmu_only,
+                };
+                let law = session.media.get(slot).and_then(|line| {
+                    let mu = pcmu_only && line.has_format(g711::PCMU);
+                    mu.then_some(Law::Mu).or_else(|| policy::only_law(line))
+                });
                 core.media(Command::Recode { relay, side, law });
             }
         }
