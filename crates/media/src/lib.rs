@@ -9,6 +9,7 @@
 //! | [`sdp`] | session descriptions (RFC 8866), offer and answer (RFC 3264), anchoring at our relay |
 //! | [`relay`] | which packet goes where, from whom it is accepted, what was lost, who fell silent |
 //! | [`srtp`] | sealing and opening of packets (RFC 3711), keys of descriptions (RFC 4568) |
+//! | [`dtls`] | keys from a handshake on the media port (RFC 5764) |
 //! | [`rtp`], [`rtcp`] | packet headers and reports (RFC 3550) |
 //! | [`codec`] | G.711, G.722 and Opus, from samples to payloads and back |
 //! | [`resample`] | between the two sample rates of telephone speech |
@@ -17,6 +18,7 @@
 //! | [`g711`], [`tone`] | what an end point of our own needs to speak and to recognise a tone |
 
 pub mod codec;
+pub mod dtls;
 pub mod dtmf;
 pub mod g711;
 pub mod recorder;

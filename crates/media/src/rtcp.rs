@@ -82,6 +82,11 @@ pub fn sender(compound: &[u8]) -> Result<u32, RtcpError> {
     Ok(u32::from_be_bytes([head[4], head[5], head[6], head[7]]))
 }
 
+/// Whether a packet on a port that RTP and RTCP share is RTCP (RFC 5761 §4).
+pub fn is_rtcp(packet: &[u8]) -> bool {
+    packet.get(1).is_some_and(|kind| KNOWN_TYPES.contains(kind))
+}
+
 /// The packets of a compound in the clear, in order; ends at the first that does not fit.
 pub fn packets(compound: &[u8]) -> Packets<'_> {
     Packets { rest: compound }

@@ -66,6 +66,15 @@ impl MediaLine {
         self.lines.extend(crypto.map(Crypto::line));
     }
 
+    /// Leaves a profile without feedback (RFC 4585) and takes out what it said about feedback: for ends that never heard
+    /// of it, as most telephones have not.
+    pub fn drop_feedback(&mut self) {
+        if let Some(profile) = self.proto.strip_suffix(['F', 'f']) {
+            self.proto = profile.to_owned();
+        }
+        self.lines.retain(|line| !line.is_attribute("rtcp-fb"));
+    }
+
     /// Turns `RTP/AVP` into `RTP/SAVP` or back, and likewise the profiles with feedback (RFC 5124).
     pub fn set_secure_profile(&mut self, secure: bool) {
         let feedback = self.proto.to_ascii_uppercase().ends_with("AVPF");

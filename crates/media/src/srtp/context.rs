@@ -87,6 +87,11 @@ impl Context {
         }
     }
 
+    /// What it seals or opens with.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
     /// Seals an RTP packet.
     pub fn seal(&mut self, datagram: &mut Datagram<'_>) -> Result<(), SrtpError> {
         let (header, payload_at) = rtp_head(datagram.bytes())?;

@@ -78,7 +78,7 @@ impl fmt::Debug for KeySeed {
     }
 }
 
-/// Makes keys nobody can guess out of a seed nobody knows: the key stream of AES-256, which is as hard to predict as
+/// Makes keys and other secrets nobody can guess out of a seed nobody knows: the key stream of AES-256, which is as hard to predict as
 /// the cipher is to break. After each key the generator is keyed anew from its own stream, so that who reads our
 /// memory later learns no earlier key.
 pub struct KeySource(Ctr128BE<Aes256>);
@@ -97,10 +97,22 @@ impl KeySource {
         };
         let used = suite.key_bytes() + suite.salt_bytes();
         self.0.apply_keystream(&mut key.material[..used]);
+        self.renew();
+        key
+    }
+
+    /// Bytes that nobody can guess and that will not come again.
+    pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.0.apply_keystream(&mut bytes);
+        self.renew();
+        bytes
+    }
+
+    fn renew(&mut self) {
         let mut seed = KeySeed([0; 32]);
         self.0.apply_keystream(&mut seed.0);
         *self = Self::new(&seed);
-        key
     }
 }
 
