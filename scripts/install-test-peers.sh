@@ -23,6 +23,8 @@ peers=(
     debootstrap:/usr/sbin/debootstrap
     openssl:/usr/bin/openssl
     python3-pip:/usr/lib/python3/dist-packages/pip/__init__.py
+    python3-openssl:/usr/lib/python3/dist-packages/OpenSSL/SSL.py
+    python3-pylibsrtp:/usr/lib/python3/dist-packages/pylibsrtp/__init__.py
     python3-pytest:/usr/lib/python3/dist-packages/pytest/__init__.py
     gcc:/usr/bin/gcc
     libc6-dev:/usr/include/stdio.h

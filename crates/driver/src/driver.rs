@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ::media::dtls::Endpoint;
 use bus::{Bus, Health};
 use model::Cdr;
 use sip::auth::ALGORITHMS;
@@ -22,6 +23,7 @@ use tracing::{info, warn};
 
 use crate::answers::{Answers, Tasks};
 use crate::cdr::{CdrCounts, CdrWriter};
+use crate::certificate;
 use crate::counters::{CounterBook, MaximaKeeper};
 use crate::desk::MediaDesk;
 use crate::dns::{Dns, DnsCounts, Hickory, NoDns};
@@ -256,6 +258,8 @@ struct Seat {
     counts: Arc<ShardCounts>,
     media_counts: Arc<MediaCounts>,
     ports: PortRange,
+    /// Who its media thread is in handshakes.
+    endpoint: Endpoint,
 }
 
 impl Driver {
@@ -541,15 +545,18 @@ impl Seat {
                 .then(|| Duration::from_secs(config.options_ping_seconds.into())),
             digest_algorithms: config.digest_algorithms.clone(),
             key_seed: ::media::srtp::KeySeed(rand::random()),
+            dtls_fingerprint: self.endpoint.fingerprint(),
         };
         let mut switch = Switch::new(shard_config, rand::random(), clock());
         for change in directory {
             switch.handle(clock(), Input::Directory(change.clone()));
         }
         let mailbox = shards.mailbox(self.number);
+        let pairs = self.ports.pairs();
         let (commands, media) = media::start(
             self.number,
-            self.ports.pairs(),
+            pairs,
+            self.endpoint,
             mailbox,
             outside.recorder.clone(),
             self.media_counts,
@@ -643,6 +650,7 @@ type Seats = (Arc<Shards>, Vec<Seat>, Vec<Listener>);
 fn seats(config: &DriverConfig, count: usize, mut bound: Vec<Bound>) -> Result<Seats, StartError> {
     let mut senders = Vec::with_capacity(count);
     let mut seats = Vec::with_capacity(count);
+    let endpoint = certificate::endpoint()?;
     for number in 0..count {
         let (sender, mailbox) = mailbox::mailbox(MAILBOX_ITEMS)?;
         senders.push(sender);
@@ -664,6 +672,7 @@ fn seats(config: &DriverConfig, count: usize, mut bound: Vec<Bound>) -> Result<S
             counts: Arc::new(ShardCounts::default()),
             media_counts: Arc::new(MediaCounts::default()),
             ports: config.rtp_ports.slice(number, count),
+            endpoint: endpoint.clone(),
         });
     }
     let listeners = bound.into_iter().map(|bound| bound.listener).collect();

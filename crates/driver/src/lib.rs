@@ -21,6 +21,7 @@
 
 mod answers;
 mod cdr;
+mod certificate;
 mod counters;
 mod desk;
 mod dns;

@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use media::dtls::Endpoint;
 use media::relay::{
     Command, Datagram, DropReason, Event, FRAME, Heard, Opening, RelayId, RelayTable, SocketKey,
     Verdict,
 };
+use media::srtp::KeySeed;
 use sockets::{MediaIo, Onward, UdpOptions, UdpSocket};
 use tracing::{error, warn};
 
@@ -61,13 +63,16 @@ pub(crate) struct MediaCounts {
     pub(crate) dropped: [AtomicU64; DROP_REASONS.len()],
     /// Packets of ours that filled pauses.
     pub(crate) filled: AtomicU64,
+    /// Handshakes (DTLS) that gave keys, and that came to nothing.
+    pub(crate) handshakes_done: AtomicU64,
+    pub(crate) handshakes_failed: AtomicU64,
     /// Packets that the network refused to take.
     pub(crate) unsent: AtomicU64,
     pub(crate) panics: AtomicU64,
 }
 
 /// Names of the places in [`MediaCounts::dropped`].
-pub(crate) const DROP_REASONS: [&str; 9] = [
+pub(crate) const DROP_REASONS: [&str; 11] = [
     "no_relay",
     "unannounced",
     "stranger",
@@ -77,6 +82,8 @@ pub(crate) const DROP_REASONS: [&str; 9] = [
     "oversized",
     "too_fast",
     "protection",
+    "no_keys",
+    "handshake",
 ];
 const OVERSIZED: usize = 6;
 
@@ -90,6 +97,8 @@ fn reason(why: DropReason) -> usize {
         DropReason::NoDestination => 5,
         DropReason::TooFast => 7,
         DropReason::Protection(_) => 8,
+        DropReason::NoKeys => 9,
+        DropReason::Handshake => 10,
     }
 }
 
@@ -105,10 +114,12 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::bind(address, options)
 }
 
-/// Starts the thread of shard `number` with room for `pairs` pairs of ports; it reports to `shard`.
+/// Starts the thread of shard `number` with room for `pairs` pairs of ports; it shakes hands as `endpoint` and reports
+/// to `shard`.
 pub(crate) fn start(
     number: u16,
     pairs: usize,
+    endpoint: Endpoint,
     shard: Sender<Mail>,
     recorder: RecorderQueue,
     counts: Arc<MediaCounts>,
@@ -118,10 +129,12 @@ pub(crate) fn start(
     // A relay takes two pairs, a pair has two sockets.
     let relays = u32::try_from(pairs.div_ceil(2)).unwrap_or(u32::MAX);
     let sockets = u32::try_from(pairs * 2).unwrap_or(u32::MAX);
+    let mut table = RelayTable::new(relays, sockets);
+    table.set_endpoint(endpoint, &KeySeed(rand::random()));
     let thread = MediaThread {
         io,
         mailbox,
-        table: RelayTable::new(relays, sockets),
+        table,
         shard,
         recorder,
         unsaid: VecDeque::new(),
@@ -180,6 +193,7 @@ impl MediaThread {
             .store(self.table.len(), Ordering::Relaxed);
         self.tick();
         self.fill();
+        self.shake();
         self.say();
         let timeout = match self.mailbox.may_sleep() {
             true => self.patience(),
@@ -201,11 +215,10 @@ impl MediaThread {
             return None;
         }
         let now = Instant::now();
-        let tick = self.next_tick.saturating_duration_since(now);
-        if !self.table.fills() {
-            return Some(tick);
-        }
-        Some(tick.min(self.next_frame.saturating_duration_since(now)))
+        let frame = self.table.fills().then_some(self.next_frame);
+        let due = [frame, self.table.shakes_at(now)].into_iter().flatten();
+        let soonest = due.fold(self.next_tick, Instant::min);
+        Some(soonest.saturating_duration_since(now))
     }
 
     fn relay(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -224,6 +237,7 @@ impl MediaThread {
                     bytes += packet.length as u64;
                     Some(Onward { socket: out.0, to })
                 }
+                Verdict::Taken => None,
                 Verdict::Drop(why) => {
                     counts.dropped[reason(why)].fetch_add(1, Ordering::Relaxed);
                     None
@@ -286,6 +300,29 @@ impl MediaThread {
             };
             counter.fetch_add(1, Ordering::Relaxed);
         });
+    }
+
+    /// Goes on with handshakes, by one step: the sockets are not to wait for more.
+    fn shake(&mut self) {
+        let now = Instant::now();
+        if self.table.shakes_at(now).is_none_or(|at| now < at) {
+            return;
+        }
+        let (io, counts, unsaid) = (&self.io, &self.counts, &mut self.unsaid);
+        let send = |key: SocketKey, to, bytes: &[u8]| {
+            if io.send(key.0, to, bytes).is_err() {
+                counts.unsent.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let report = |event: Event| {
+            let counter = match event {
+                Event::Secured { .. } => &counts.handshakes_done,
+                _ => &counts.handshakes_failed,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+            unsaid.push_back(event);
+        };
+        self.table.shake(now, send, report);
     }
 
     /// Tells the shard what it has room for; the rest waits for the next turn.

@@ -366,6 +366,17 @@ impl Metrics {
             sum(|media| &media.filled),
         );
         page.head(
+            "media_handshakes_total",
+            "counter",
+            "DTLS handshakes on media ports, by what came of them.",
+        );
+        for (outcome, total) in [
+            ("done", sum(|media| &media.handshakes_done)),
+            ("failed", sum(|media| &media.handshakes_failed)),
+        ] {
+            page.labelled("media_handshakes_total", "outcome", outcome, total);
+        }
+        page.head(
             "media_dropped_total",
             "counter",
             "Media packets dropped, by reason.",

@@ -45,13 +45,14 @@ pub mod latch;
 mod outbound;
 mod payloads;
 mod reception;
+mod shake;
 mod stats;
 mod stream;
 mod table;
 
 pub use command::{
-    Command, CommandError, Event, Heard, Opening, Protection, RelayId, Side, Silent, SocketKey,
-    Sockets, Traffic,
+    Command, CommandError, Event, Exchange, Heard, Opening, Protection, RelayId, Seal, Side,
+    Silent, SocketKey, Sockets, Terms, Traffic,
 };
 pub use datagram::Datagram;
 pub use outbound::{COMFORT_NOISE_AFTER, FRAME, Noise};

@@ -94,7 +94,7 @@ proptest! {
         let Ok(session) = Session::parse(text.as_bytes()) else { return Ok(()) };
         let address = OURS.parse().expect("literal");
         let local: Vec<_> = (0..session.media.len())
-            .map(|index| Some(LocalMedia { address, rtp_port: 30_000 + 2 * index as u16 }))
+            .map(|index| Some(LocalMedia::new(address, 30_000 + 2 * index as u16)))
             .collect();
         let mut state = OriginState::new(7, address);
         let anchored = anchored(&session, &local, &mut state);
@@ -117,7 +117,7 @@ proptest! {
     fn our_answers_fit_any_offer(text in description()) {
         let Ok(offer) = Session::parse(text.as_bytes()) else { return Ok(()) };
         let address = OURS.parse().expect("literal");
-        let local = LocalMedia { address, rtp_port: 30_000 };
+        let local = LocalMedia::new(address, 30_000);
         let codecs = [Codec::PCMU, Codec::PCMA, Codec::telephone_event()];
         if let Ok(answer) = make_answer(&offer, local, &codecs, &mut OriginState::new(7, address)) {
             let answer = Session::parse(&answer).expect("we print what we can read");

@@ -168,6 +168,10 @@ pub struct CdrStream {
     pub jitter_us: u32,
     /// Packets refused because they came from a source that was not the leg's.
     pub refused: u64,
+    /// What the media of this side were sealed with, both ways: how the keys were agreed on (`SDES`, `DTLS`) and the
+    /// crypto suite; absent for RTP in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
 }
 
 /// What there is of a recording.

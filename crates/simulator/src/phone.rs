@@ -566,10 +566,7 @@ impl Phone {
     }
 
     fn local(&self) -> LocalMedia {
-        LocalMedia {
-            address: self.config.rtp.ip(),
-            rtp_port: self.config.rtp.port(),
-        }
+        LocalMedia::new(self.config.rtp.ip(), self.config.rtp.port())
     }
 
     fn offer(&mut self, direction: Direction) -> Bytes {

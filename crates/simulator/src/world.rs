@@ -4,6 +4,7 @@ use crate::network::Weather;
 use crate::phone::{self, Phone, PhoneEvent};
 use crate::recorder::Recorder;
 use bytes::Bytes;
+use media::dtls::{Fingerprint, HashFunction};
 use media::recorder;
 use media::relay::{Command, Event as MediaEvent, RelayId, RelayStats, Silent};
 use media::srtp::KeySeed;
@@ -169,6 +170,8 @@ pub struct World {
     events: Vec<(usize, PhoneEvent)>,
     relays_max: usize,
     messages: Option<Vec<Sent>>,
+    /// What the media threads were told, where messages are kept.
+    orders: Vec<Command>,
 }
 
 impl World {
@@ -205,6 +208,7 @@ impl World {
             relays: BTreeMap::new(),
             recorder: Recorder::default(),
             next_port: 0,
+            orders: Vec::new(),
             cdrs: Vec::new(),
             events: Vec::new(),
             relays_max: config.relays,
@@ -586,8 +590,21 @@ impl World {
         }));
     }
 
+    /// What the media threads were told, in order; empty unless messages are kept.
+    pub fn orders(&self) -> &[Command] {
+        &self.orders
+    }
+
+    /// The media thread of a shard says something of its own accord.
+    pub fn media_says(&mut self, shard: usize, event: MediaEvent) {
+        self.give(shard, Input::Media(event));
+    }
+
     /// The media thread of this world: ports without packets.
     fn media(&mut self, shard: usize, command: Command) {
+        if self.messages.is_some() {
+            self.orders.push(command.clone());
+        }
         match command {
             Command::Open { relay, .. } => {
                 let event = if self.relays.len() >= self.relays_max {
@@ -618,6 +635,11 @@ impl World {
     }
 }
 
+/// Of the certificate that the media threads of this world would show.
+pub fn dtls_fingerprint() -> Fingerprint {
+    Fingerprint::of(HashFunction::Sha256, b"the simulated certificate")
+}
+
 /// The shards of a switch that starts.
 fn switches(
     count: u16,
@@ -642,6 +664,7 @@ fn switches(
                 options_ping,
                 digest_algorithms: sip::auth::ALGORITHMS.to_vec(),
                 key_seed: KeySeed([owner as u8; 32]),
+                dtls_fingerprint: dtls_fingerprint(),
             };
             Switch::new(shard, random.next_u64(), clock)
         })

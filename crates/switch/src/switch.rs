@@ -11,6 +11,7 @@ use crate::outbound_registration::OutboundRegistrations;
 use crate::pings::Pings;
 use crate::quarantine::{self, Quarantine};
 use crate::registrar::Registrar;
+use media::dtls::Fingerprint;
 use media::recorder::{self, RecordingId};
 use media::relay::{Command, Event as MediaEvent, RelayId, Side};
 use media::srtp::{KeySeed, KeySource};
@@ -78,6 +79,8 @@ pub struct ShardConfig {
     pub digest_algorithms: Vec<Algorithm>,
     /// Of the keys of SRTP; from the operating system's generator, and another one in each shard.
     pub key_seed: KeySeed,
+    /// Of the certificate that the media threads shake hands with.
+    pub dtls_fingerprint: Fingerprint,
 }
 
 /// Something that happened outside.
@@ -594,6 +597,8 @@ impl Switch {
             MediaEvent::Opened { relay, .. }
             | MediaEvent::OpenFailed { relay, .. }
             | MediaEvent::Timeout { relay, .. }
+            | MediaEvent::Secured { relay, .. }
+            | MediaEvent::HandshakeFailed { relay, .. }
             | MediaEvent::Closed { relay, .. } => *relay,
         };
         let Some(key) = self.core.relays.get(&relay).copied() else {
@@ -634,6 +639,20 @@ impl Switch {
             MediaEvent::Timeout { silent, .. } => {
                 if call.media.is_dead(relay, silent) {
                     hangup::on_media_timeout(core, call);
+                }
+            }
+            MediaEvent::Secured { side, suite, .. } => {
+                let whose = match side {
+                    Side::A => "the caller's",
+                    Side::B => "the called side's",
+                };
+                call.trail.step("media", None, || {
+                    format!("{whose} media sealed by DTLS-SRTP, {}", suite.name())
+                });
+            }
+            MediaEvent::HandshakeFailed { side, why, .. } => {
+                if call.media.is_first(relay) {
+                    hangup::on_handshake_failure(core, call, side, &why);
                 }
             }
             MediaEvent::Closed { stats, .. } => call.media.closed(core, relay, stats),

@@ -36,8 +36,16 @@ impl World {
             first: 34_000,
             last: 35_999,
         };
-        let (commands, thread) =
-            start(0, range.pairs(), shard, recorder, Arc::clone(&counts)).expect("start");
+        let endpoint = crate::certificate::endpoint().expect("a certificate");
+        let (commands, thread) = start(
+            0,
+            range.pairs(),
+            endpoint,
+            shard,
+            recorder,
+            Arc::clone(&counts),
+        )
+        .expect("start");
         Self {
             desk: MediaDesk::new(range, Duration::from_secs(5), commands),
             mailbox,

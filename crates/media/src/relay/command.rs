@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::outbound::Noise;
 use super::{Payloads, RelayStats};
+use crate::dtls::{DtlsError, Fingerprint, Role};
 use crate::g711::Law;
 use crate::recorder::{Meaning, RecordingId};
 use crate::sdp::{MediaLine, Security, Transport};
-use crate::srtp::SideKeys;
+use crate::srtp::{SideKeys, Suite};
 
 /// Names a relay for as long as it is open; chosen by call control.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Ord, PartialOrd)]
@@ -66,14 +67,14 @@ pub enum Traffic {
 }
 
 impl Traffic {
-    /// What a media line carries; `None` when a relay cannot carry it (streams over TCP, and DTLS,
-    /// whose handshake would have to pass between end points that checked our address with ICE).
+    /// What a media line carries; `None` when a relay cannot carry it: streams over TCP, and what DTLS carries besides
+    /// RTP.
     pub fn of(line: &MediaLine) -> Option<Self> {
         match (line.transport(), line.security()) {
-            (_, Security::Dtls) | (Transport::Other, _) => None,
             (Transport::Rtp, Security::None) => Some(Self::Rtp),
-            (Transport::Rtp, Security::Sdes) => Some(Self::Srtp),
-            (Transport::Datagrams, _) => Some(Self::Datagrams),
+            (Transport::Rtp, Security::Sdes | Security::Dtls) => Some(Self::Srtp),
+            (Transport::Datagrams, Security::None | Security::Sdes) => Some(Self::Datagrams),
+            (Transport::Datagrams, Security::Dtls) | (Transport::Other, _) => None,
         }
     }
 }
@@ -86,6 +87,40 @@ pub enum Protection {
     Clear,
     /// SRTP under keys that signalling agreed on (RFC 4568).
     Keys(Box<SideKeys>),
+    /// By keys that are still to be agreed on: until more is said, nothing passes.
+    Pending,
+    /// SRTP under keys of a handshake on the media port (RFC 5764). Terms that were given before change nothing; others
+    /// mean a new handshake. Until there are keys nothing passes.
+    Dtls(Box<Terms>),
+}
+
+/// What signalling agreed on about the handshake of one side (RFC 5763, RFC 8842).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Terms {
+    /// Which end we are.
+    pub role: Role,
+    /// What the far end's certificate is known by.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Another number asks for a new handshake where all else is the same.
+    pub association: u32,
+}
+
+/// How the keys of a side were agreed on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exchange {
+    /// In descriptions (SDES).
+    Sdes,
+    /// By a handshake on the media port.
+    Dtls,
+}
+
+/// What the media of a side are sealed with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Seal {
+    /// Where the keys are from.
+    pub exchange: Exchange,
+    /// What they are for.
+    pub suite: Suite,
 }
 
 /// From call control to a media thread.
@@ -163,6 +198,22 @@ pub enum Command {
         /// How.
         protection: Protection,
     },
+    /// The handshake of one side, where it is not done, has to end within [`crate::dtls::HANDSHAKE_MAX`] from now.
+    Hurry {
+        /// Which relay.
+        relay: RelayId,
+        /// Which side.
+        side: Side,
+    },
+    /// Whether the reports of one side share the port of its media (RFC 5761).
+    Multiplex {
+        /// Which relay.
+        relay: RelayId,
+        /// Which side.
+        side: Side,
+        /// They do.
+        shared: bool,
+    },
     /// The line now carries something else, such as fax after audio.
     Traffic {
         /// Which relay.
@@ -212,6 +263,24 @@ pub enum Event {
         relay: RelayId,
         /// One sentence for the log.
         why: String,
+    },
+    /// A handshake is done: the media of a side are sealed from now on.
+    Secured {
+        /// Which relay.
+        relay: RelayId,
+        /// Which side.
+        side: Side,
+        /// With what.
+        suite: Suite,
+    },
+    /// A handshake came to nothing, and no media can pass to or from that side.
+    HandshakeFailed {
+        /// Which relay.
+        relay: RelayId,
+        /// Which side.
+        side: Side,
+        /// Why.
+        why: DtlsError,
     },
     /// A side that was expected to send has been silent for the whole timeout. Said once, and
     /// again only after that side was heard or signalling described it anew.
@@ -293,6 +362,8 @@ pub enum CommandError {
     AddressFamily,
     /// The far end's address is a group or a whole network.
     NotUnicast,
+    /// A handshake is wanted of a table that has no certificate.
+    NoCertificate,
     /// Opening needs sockets: it is [`super::RelayTable::open`], not a command to the table.
     NeedsSockets,
 }
@@ -307,6 +378,7 @@ impl fmt::Display for CommandError {
             Self::SocketInUse => "socket belongs to another relay",
             Self::AddressFamily => "far and near address are of different families",
             Self::NotUnicast => "far address is not that of a single host",
+            Self::NoCertificate => "no certificate for a handshake",
             Self::NeedsSockets => "a relay is opened with its sockets",
         })
     }

@@ -1,8 +1,9 @@
 //! How the packets of one side are protected: opened on their way in, sealed on their way out.
 
-use super::table::DropReason;
-use super::{Datagram, Protection, SideKeys};
-use crate::srtp::{Context, SrtpError};
+use super::shake::Shake;
+use super::table::{Carries, DropReason};
+use super::{Datagram, Exchange, Protection, Seal, SideKeys};
+use crate::srtp::{Context, SrtpError, Suite};
 
 /// The protection of one side.
 #[derive(Debug, Default)]
@@ -12,6 +13,10 @@ pub(super) enum Cover {
     Clear,
     /// Keys that signalling agreed on. Boxed: they are large, and most sides have none.
     Keyed(Box<Keyed>),
+    /// Keys are being agreed on: nothing passes yet.
+    Pending,
+    /// Keys of a handshake, once it is done; nothing passes before.
+    Shaken(Box<Shake>),
 }
 
 /// Keys, and what was opened and sealed with them.
@@ -41,46 +46,76 @@ impl Cover {
                 contexts: Contexts::new(&keys),
                 keys: *keys,
             })),
+            (_, Protection::Pending) => Self::Pending,
+            (Self::Shaken(kept), Protection::Dtls(terms)) if *kept.terms() == *terms => {
+                Self::Shaken(kept)
+            }
+            (Self::Shaken(former), Protection::Dtls(terms)) => {
+                Self::Shaken(Box::new(Shake::new(*terms, Some(*former))))
+            }
+            (_, Protection::Dtls(terms)) => Self::Shaken(Box::new(Shake::new(*terms, None))),
         };
+    }
+
+    /// What this side's media are sealed with at the moment.
+    pub(super) fn seal_in_use(&self) -> Option<Seal> {
+        let (exchange, suite) = match self {
+            Self::Clear | Self::Pending => return None,
+            Self::Keyed(keyed) => (Exchange::Sdes, keyed.keys.send.suite()),
+            Self::Shaken(shake) => (Exchange::Dtls, shake.suite()?),
+        };
+        Some(Seal { exchange, suite })
+    }
+
+    /// The handshakes of this side, where it has any.
+    pub(super) fn shake(&mut self) -> Option<&mut Shake> {
+        match self {
+            Self::Shaken(shake) => Some(shake),
+            _ => None,
+        }
     }
 
     /// Opens a packet.
     pub(super) fn open(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
-        match self.contexts() {
-            Some(contexts) => Ok(contexts.receive.open(datagram)?),
-            None => Ok(()),
-        }
+        self.with(Carries::Media, |contexts| contexts.receive.open(datagram))
     }
 
-    /// Opens reports.
-    pub(super) fn open_report(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
-        match self.contexts() {
-            Some(contexts) => Ok(contexts.receive.open_report(datagram)?),
-            None => Ok(()),
-        }
+    /// Opens reports that came on this port.
+    pub(super) fn open_report(
+        &mut self,
+        on: Carries,
+        datagram: &mut Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        self.with(on, |contexts| contexts.receive.open_report(datagram))
     }
 
     /// Seals a packet.
     pub(super) fn seal(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
-        match self.contexts() {
-            Some(contexts) => Ok(contexts.send.seal(datagram)?),
-            None => Ok(()),
-        }
+        self.with(Carries::Media, |contexts| contexts.send.seal(datagram))
     }
 
-    /// Seals reports.
-    pub(super) fn seal_report(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
-        match self.contexts() {
-            Some(contexts) => Ok(contexts.send.seal_report(datagram)?),
-            None => Ok(()),
-        }
+    /// Seals reports that leave by this port.
+    pub(super) fn seal_report(
+        &mut self,
+        on: Carries,
+        datagram: &mut Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        self.with(on, |contexts| contexts.send.seal_report(datagram))
     }
 
-    fn contexts(&mut self) -> Option<&mut Contexts> {
-        match self {
-            Self::Clear => None,
+    /// Works with the keys of a port, or not at all on a side in the clear.
+    fn with(
+        &mut self,
+        on: Carries,
+        work: impl FnOnce(&mut Contexts) -> Result<(), SrtpError>,
+    ) -> Result<(), DropReason> {
+        let contexts = match self {
+            Self::Clear => return Ok(()),
             Self::Keyed(keyed) => Some(&mut keyed.contexts),
-        }
+            Self::Pending => None,
+            Self::Shaken(shake) => shake.contexts(on),
+        };
+        Ok(work(contexts.ok_or(DropReason::NoKeys)?)?)
     }
 }
 
@@ -102,6 +137,10 @@ impl Contexts {
             receive: Context::new(&keys.receive),
             send: Context::new(&keys.send),
         }
+    }
+
+    pub(super) fn suite(&self) -> Suite {
+        self.send.suite()
     }
 }
 

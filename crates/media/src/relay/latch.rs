@@ -33,7 +33,9 @@
 //!    rules 4.2 to 4.4 included; only signalling does, by 4.1 for exactly the announced address and by 5.
 //! 7. The unspecified address (RFC 2543 hold) stops sending and leaves the latch as it is.
 //! 8. **RTCP** follows its own latch under the same rule, but learns only from the host that RTP
-//!    goes to; the announced RTCP address is always good.
+//!    goes to; the announced RTCP address is always good. Where it shares the port of RTP, it comes from the source of
+//!    RTP and teaches nothing.
+//! 9. **A handshake** (DTLS) that proved who its far end is settles the latch at its source.
 //!
 //! The switch improves on rule 4.1 for far ends behind a NAT by announcing, in place of a private
 //! address, the public one that the signalling came from.
@@ -99,7 +101,7 @@ struct Former {
 
 /// How near a source is to what signalling said; greater is nearer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
-enum Nearness {
+pub(super) enum Nearness {
     OtherHost,
     SameHost,
     Announced,
@@ -156,6 +158,38 @@ impl Latch {
     /// From now on only signalling moves a settled source (rule 6).
     pub fn settle_once(&mut self) {
         self.once = true;
+    }
+
+    /// Somebody proved to be the far end (rule 9).
+    pub fn settle(&mut self, now: Instant, source: SocketAddr) {
+        self.former = None;
+        self.settled = Some(Settled {
+            source,
+            ssrc: None,
+            heard_at: now,
+        });
+    }
+
+    /// How near a source is that has proved nothing yet, and could settle or move the latch.
+    pub(super) fn nearness(&self, source: SocketAddr) -> Result<Nearness, Refusal> {
+        let announced = self.announced.ok_or(Refusal::Unannounced)?;
+        let near = nearness(source, announced);
+        let hears = match self.settled {
+            _ if self.strict => near == Nearness::Announced,
+            Some(settled) => settled.source == source || near > nearness(settled.source, announced),
+            None => true,
+        };
+        hears.then_some(near).ok_or(Refusal::Stranger)
+    }
+
+    /// Judges a report that came on the port of RTP (rule 8).
+    pub(super) fn admit_report(&self, source: SocketAddr) -> Result<(), Refusal> {
+        let announced = self.announced.ok_or(Refusal::Unannounced)?;
+        let expected = self.settled.map_or(announced, |settled| settled.source);
+        match source == expected {
+            true => Ok(()),
+            false => Err(Refusal::Stranger),
+        }
     }
 
     /// Forgets the source and waits for the next one.

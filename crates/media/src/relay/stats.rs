@@ -1,5 +1,7 @@
 //! What a relay counted, per direction.
 
+use super::Seal;
+
 /// Media received from one side.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct StreamStats {
@@ -71,4 +73,8 @@ pub struct RelayStats {
     pub a_rtcp: ReportStats,
     /// Reports received from side B.
     pub b_rtcp: ReportStats,
+    /// What the media of side A were sealed with last.
+    pub a_seal: Option<Seal>,
+    /// What the media of side B were sealed with last.
+    pub b_seal: Option<Seal>,
 }

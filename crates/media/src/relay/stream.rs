@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::cover::Cover;
-use super::latch::{Acceptance, Latch, Refusal};
+use super::latch::{Acceptance, Latch, Nearness, Refusal};
 use super::outbound::Outbound;
 use super::reception::{Arrival, Reception, ticks_to_us};
-use super::table::DropReason;
+use super::table::{Carries, DropReason};
 use super::{Datagram, Payloads, ReportStats, StreamStats, Traffic};
 use crate::recorder::Meaning;
 use crate::{dtmf, rtcp, rtp};
@@ -24,6 +24,8 @@ pub(super) struct Stream {
     pub(super) rtcp: Latch,
     /// Opens what this side sends and seals what it is sent.
     pub(super) cover: Cover,
+    /// Reports of this side share the port of its media.
+    pub(super) multiplexed: bool,
     /// What is done to packets that go to this side.
     pub(super) outbound: Outbound,
     /// What the payload types mean that this side sends.
@@ -67,6 +69,7 @@ impl Stream {
             rtp: Latch::default(),
             rtcp: Latch::default(),
             cover: Cover::default(),
+            multiplexed: false,
             outbound: Outbound::default(),
             payloads: Box::default(),
             last_payload: None,
@@ -91,10 +94,45 @@ impl Stream {
         opened.inspect_err(|_| self.stats.dropped_invalid += 1)
     }
 
-    /// Opens reports of this side.
-    pub(super) fn open_report(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
-        let opened = self.cover.open_report(datagram);
+    /// Opens reports of this side that came on this port.
+    pub(super) fn open_report(
+        &mut self,
+        on: Carries,
+        datagram: &mut Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        let opened = self.cover.open_report(on, datagram);
         opened.inspect_err(|_| self.reports.dropped_invalid += 1)
+    }
+
+    /// The port that carries reports of this side.
+    pub(super) fn report_port(&self) -> Carries {
+        match self.multiplexed {
+            true => Carries::Media,
+            false => Carries::Reports,
+        }
+    }
+
+    /// Where reports for this side go.
+    pub(super) fn report_destination(&self) -> Option<SocketAddr> {
+        match self.multiplexed {
+            true => self.rtp.destination(),
+            false => self.rtcp.destination(),
+        }
+    }
+
+    /// How near to what was announced a source is that wants to shake hands on a port.
+    pub(super) fn nearness(&self, on: Carries, source: SocketAddr) -> Result<Nearness, DropReason> {
+        let near = match on {
+            Carries::Media => self.rtp.nearness(source)?,
+            Carries::Reports => self.rtcp.nearness(source)?,
+        };
+        let stranger = matches!(on, Carries::Reports)
+            && near != Nearness::Announced
+            && self.rtp.host() != Some(source.ip());
+        match stranger {
+            true => Err(DropReason::Stranger),
+            false => Ok(near),
+        }
     }
 
     /// Begins or ends the watch for silence. A description that says again what was said before
@@ -194,9 +232,13 @@ impl Stream {
                 return Err(DropReason::NotRtcp(why));
             }
         };
-        let admitted = self
-            .rtcp
-            .admit_beside(now, source, Some(ssrc), self.rtp.host());
+        let admitted = match self.multiplexed {
+            true => self.rtp.admit_report(source),
+            false => self
+                .rtcp
+                .admit_beside(now, source, Some(ssrc), self.rtp.host())
+                .map(|_| ()),
+        };
         if let Err(refusal) = admitted {
             self.reports.dropped_source += 1;
             return Err(refusal.into());

@@ -1,5 +1,6 @@
 //! All relays of one media thread.
 
+mod handshakes;
 #[cfg(test)]
 mod tests;
 
@@ -7,15 +8,17 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use self::handshakes::Handshakes;
 use super::outbound::NOISE_PACKET_BYTES;
 use super::stream::Stream;
 use super::{
-    Command, CommandError, Datagram, Event, Heard, Opening, RelayId, RelayStats, Side, Silent,
-    SocketKey, Sockets, Traffic,
+    Command, CommandError, Datagram, Event, Heard, Opening, Protection, RelayId, RelayStats, Side,
+    Silent, SocketKey, Sockets, Traffic,
 };
 use crate::recorder::RecordingId;
+use crate::rtcp::{self, RtcpError};
+use crate::rtp::RtpError;
 use crate::srtp::{OVERHEAD_BYTES_MAX, SrtpError};
-use crate::{rtcp::RtcpError, rtp::RtpError};
 
 /// What to do with a packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,6 +30,8 @@ pub enum Verdict {
         /// Where to.
         to: SocketAddr,
     },
+    /// It was taken in, and [`RelayTable::shake`] has something to do.
+    Taken,
     /// Forget it.
     Drop(DropReason),
 }
@@ -46,6 +51,10 @@ pub enum DropReason {
     NotRtcp(RtcpError),
     /// Not sealed with the key agreed on, or not to be sealed.
     Protection(SrtpError),
+    /// For one of the two sides there are no keys yet.
+    NoKeys,
+    /// Of a handshake, and nobody waits for it or has room for it.
+    Handshake,
     /// More packets per second than any stream has.
     TooFast,
     /// Accepted, but the other side has no address, or is held in the manner of RFC 2543.
@@ -64,6 +73,7 @@ pub struct RelayTable {
     slots: HashMap<RelayId, u32>,
     /// Relays that fill pauses with noise.
     filling: Vec<u32>,
+    handshakes: Handshakes,
 }
 
 /// What a socket is for.
@@ -74,8 +84,8 @@ struct Place {
     carries: Carries,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Carries {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Carries {
     Media,
     Reports,
 }
@@ -101,6 +111,7 @@ impl RelayTable {
             free: (0..relays_max).rev().collect(),
             slots: HashMap::with_capacity(relays_max as usize),
             filling: Vec::new(),
+            handshakes: Handshakes::default(),
         }
     }
 
@@ -204,10 +215,26 @@ impl RelayTable {
                 side,
                 protection,
             } => {
+                if matches!(protection, Protection::Dtls(_)) && !self.handshakes.possible() {
+                    return Err(CommandError::NoCertificate);
+                }
                 self.relay_mut(relay)?.streams[side.index()]
                     .cover
                     .set(protection);
+                self.note_shaking(now, relay, side);
             }
+            Command::Hurry { relay, side } => {
+                let stream = &mut self.relay_mut(relay)?.streams[side.index()];
+                if let Some(shake) = stream.cover.shake() {
+                    shake.hurry(now);
+                }
+                self.note_shaking(now, relay, side);
+            }
+            Command::Multiplex {
+                relay,
+                side,
+                shared,
+            } => self.relay_mut(relay)?.streams[side.index()].multiplexed = shared,
             Command::Recode { relay, side, law } => {
                 self.relay_mut(relay)?.streams[side.index()]
                     .outbound
@@ -271,6 +298,16 @@ impl RelayTable {
         let Some(relay) = &mut self.relays[slot as usize] else {
             return Verdict::Drop(DropReason::NoRelay);
         };
+        if relay.is_handshake(side, datagram.bytes()) {
+            let queued = relay.queue_handshake(now, side, carries, source, datagram.bytes());
+            return match queued {
+                Ok(first) => {
+                    self.handshakes.queued(slot, side, carries, first);
+                    Verdict::Taken
+                }
+                Err(why) => Verdict::Drop(why),
+            };
+        }
         match relay.pass(now, side, carries, source, datagram, hear) {
             Ok((out, to)) => Verdict::Forward { out, to },
             Err(why) => Verdict::Drop(why),
@@ -280,6 +317,7 @@ impl RelayTable {
     /// Reports sides that have fallen silent. Looks at every relay, so once a second is enough.
     pub fn tick(&mut self, now: Instant, mut report: impl FnMut(Event)) {
         for relay in self.relays.iter_mut().flatten() {
+            relay.expire_handshakes(now);
             if let Some(silent) = relay.newly_silent(now) {
                 report(Event::Timeout {
                     relay: relay.id,
@@ -327,6 +365,7 @@ impl RelayTable {
             .ok_or(CommandError::UnknownRelay)?;
         self.free.push(slot);
         self.filling.retain(|filling| *filling != slot);
+        self.handshakes.forget(slot);
         for (key, ..) in closed.sockets.places() {
             self.sockets[key.0 as usize] = None;
         }
@@ -370,6 +409,13 @@ impl Relay {
             Side::B => (b, a),
         };
         let opened = self.traffic == Traffic::Rtp;
+        let port = carries;
+        let carries = match port {
+            Carries::Media if from.multiplexed && rtcp::is_rtcp(datagram.bytes()) => {
+                Carries::Reports
+            }
+            port => port,
+        };
         let (out, to) = match carries {
             Carries::Media => {
                 if opened {
@@ -389,11 +435,11 @@ impl Relay {
                     towards.outbound.rewrite(now, datagram);
                     towards.cover.seal(datagram)?;
                 }
-                (self.sockets.media(side.other()), to)
+                (self.sockets.by(side.other(), Carries::Media), to)
             }
             Carries::Reports => {
                 if opened {
-                    from.open_report(datagram)?;
+                    from.open_report(port, datagram)?;
                 }
                 from.receive_report(
                     now,
@@ -404,13 +450,13 @@ impl Relay {
                     towards.clock_rate_hz(),
                 )?;
                 let to = towards
-                    .rtcp
-                    .destination()
+                    .report_destination()
                     .ok_or(DropReason::NoDestination)?;
+                let by = towards.report_port();
                 if opened {
-                    towards.cover.seal_report(datagram)?;
+                    towards.cover.seal_report(by, datagram)?;
                 }
-                (self.sockets.reports(side.other()), to)
+                (self.sockets.by(side.other(), by), to)
             }
         };
         Ok((out, to))
@@ -431,7 +477,7 @@ impl Relay {
             };
             let mut datagram = Datagram::new(&mut buffer, length);
             if stream.cover.seal(&mut datagram).is_ok() {
-                send(self.sockets.media(side), to, datagram.bytes());
+                send(self.sockets.by(side, Carries::Media), to, datagram.bytes());
             }
         }
     }
@@ -453,11 +499,14 @@ impl Relay {
 
     fn stats(&self) -> RelayStats {
         let [(a, a_rtcp), (b, b_rtcp)] = [0, 1].map(|at| self.streams[at].stats());
+        let [a_seal, b_seal] = [0, 1].map(|at| self.streams[at].cover.seal_in_use());
         RelayStats {
             a,
             b,
             a_rtcp,
             b_rtcp,
+            a_seal,
+            b_seal,
         }
     }
 
@@ -490,17 +539,13 @@ impl Sockets {
         ]
     }
 
-    fn media(&self, side: Side) -> SocketKey {
-        match side {
-            Side::A => self.a_rtp,
-            Side::B => self.b_rtp,
-        }
-    }
-
-    fn reports(&self, side: Side) -> SocketKey {
-        match side {
-            Side::A => self.a_rtcp,
-            Side::B => self.b_rtcp,
+    /// The socket towards a side that carries this.
+    fn by(&self, side: Side, carries: Carries) -> SocketKey {
+        match (side, carries) {
+            (Side::A, Carries::Media) => self.a_rtp,
+            (Side::A, Carries::Reports) => self.a_rtcp,
+            (Side::B, Carries::Media) => self.b_rtp,
+            (Side::B, Carries::Reports) => self.b_rtcp,
         }
     }
 }

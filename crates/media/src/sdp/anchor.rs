@@ -14,7 +14,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use super::connection::Typed;
-use super::{Attribute, Direction, Line, MediaLine, Origin, Security, Session};
+use super::{Attribute, Direction, Line, MediaLine, Origin, Security, Session, Setup};
+use crate::dtls::Fingerprint;
 
 /// The relay's end of one media line, towards the leg that gets the description.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,6 +24,47 @@ pub struct LocalMedia {
     pub address: IpAddr,
     /// Our RTP port; RTCP is one above.
     pub rtp_port: u16,
+    /// The handshake by which the line is sealed, if it is.
+    pub dtls: Option<LocalDtls>,
+    /// RTCP shares the port of RTP.
+    pub multiplexed: bool,
+}
+
+/// What a description of ours says about a handshake (RFC 8842).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LocalDtls {
+    /// Of our certificate.
+    pub fingerprint: Fingerprint,
+    /// Who begins, as we see it.
+    pub setup: Setup,
+    /// Names the association; only towards ends that name it as well.
+    pub tls_id: Option<u128>,
+}
+
+impl LocalMedia {
+    /// Our end of a line that is not sealed by a handshake.
+    pub fn new(address: IpAddr, rtp_port: u16) -> Self {
+        Self {
+            address,
+            rtp_port,
+            dtls: None,
+            multiplexed: false,
+        }
+    }
+}
+
+impl LocalDtls {
+    fn lines(&self) -> impl Iterator<Item = Line> {
+        let fingerprint = self.fingerprint.to_string();
+        let tls_id = self.tls_id.map(|id| format!("{id:032x}"));
+        [
+            ("setup", Some(self.setup.name().to_owned())),
+            ("fingerprint", Some(fingerprint)),
+            ("tls-id", tls_id),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some(Line::attribute(name, Some(&value?))))
+    }
 }
 
 /// Who we are in the `o=` line towards one leg.
@@ -90,8 +132,8 @@ impl OriginState {
 /// The description for the other leg when the media pass through our relay.
 ///
 /// `local` holds our end of each media line by index. A line is refused (port zero) when it has
-/// none there, when it was refused already, and when it is secured by DTLS: that handshake would be
-/// between the two ends, and we took its fingerprints away.
+/// none there, when it was refused already, and when its profile asks for DTLS and we have no part
+/// in it: that handshake would be between the two ends, and we took its fingerprints away.
 pub fn anchored(sdp: &Session, local: &[Option<LocalMedia>], origin: &mut OriginState) -> Vec<u8> {
     let session_address = local
         .iter()
@@ -110,7 +152,8 @@ pub fn anchored(sdp: &Session, local: &[Option<LocalMedia>], origin: &mut Origin
             .get(index)
             .copied()
             .flatten()
-            .filter(|_| media.is_active() && media.security() != Security::Dtls);
+            .filter(|ours| media.security() != Security::Dtls || ours.dtls.is_some())
+            .filter(|_| media.is_active());
         let stated = sdp.direction(index);
         let effective = sdp.effective_direction(index);
         // Hold by unspecified address becomes hold by attribute: our own address is a real one.
@@ -153,6 +196,13 @@ fn anchored_line(
     anchored.port = ours.rtp_port;
     if ours.address != session_address {
         insert_connection(&mut anchored.lines, ours.address);
+    }
+    anchored
+        .lines
+        .extend(ours.dtls.iter().flat_map(LocalDtls::lines));
+    if ours.multiplexed {
+        anchored.lines.push(Line::attribute("rtcp-mux", None));
+        return anchored;
     }
     // Who wrote the attribute reads it; for all others the port above goes without saying.
     if let (true, Some(rtcp_port)) = (had_rtcp, ours.rtp_port.checked_add(1)) {
@@ -220,10 +270,8 @@ mod tests {
     }
 
     fn local(address: &str, rtp_port: u16) -> Option<LocalMedia> {
-        Some(LocalMedia {
-            address: address.parse().expect("literal"),
-            rtp_port,
-        })
+        let address = address.parse().expect("literal");
+        Some(LocalMedia::new(address, rtp_port))
     }
 
     /// What stands below the session's own lines after anchoring at 30000, 30002 …
@@ -303,6 +351,28 @@ mod tests {
             "m=audio 4000 UDP/TLS/RTP/SAVPF 0\na=fingerprint:sha-256 AA\n",
             &[local(OUR_V4, 30_000)],
             "m=audio 0 UDP/TLS/RTP/SAVPF 0\n",
+        );
+    }
+
+    #[test]
+    fn a_handshake_of_ours_is_described() {
+        let fingerprint = Fingerprint::of(crate::dtls::HashFunction::Sha1, b"ours");
+        let sealed = LocalMedia {
+            dtls: Some(LocalDtls {
+                fingerprint,
+                setup: Setup::Passive,
+                tls_id: Some(0xab),
+            }),
+            multiplexed: true,
+            ..local(OUR_V4, 30_000).expect("ours")
+        };
+        check(
+            "m=audio 4000 UDP/TLS/RTP/SAVPF 0\na=fingerprint:sha-256 AA\na=setup:active\na=rtcp:4001\na=rtcp-mux\n",
+            &[Some(sealed)],
+            &format!(
+                "m=audio 30000 UDP/TLS/RTP/SAVPF 0\na=setup:passive\na=fingerprint:{fingerprint}\n\
+                 a=tls-id:000000000000000000000000000000ab\na=rtcp-mux\n"
+            ),
         );
     }
 

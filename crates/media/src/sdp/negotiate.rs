@@ -124,10 +124,7 @@ mod tests {
     use crate::sdp::offer_answer::{answer_directions, answer_shape};
 
     fn local(rtp_port: u16) -> LocalMedia {
-        LocalMedia {
-            address: "192.0.2.1".parse().expect("literal"),
-            rtp_port,
-        }
+        LocalMedia::new("192.0.2.1".parse().expect("literal"), rtp_port)
     }
 
     fn state() -> OriginState {

@@ -179,6 +179,7 @@ impl Tape {
             options_ping: None,
             digest_algorithms: sip::auth::ALGORITHMS.to_vec(),
             key_seed: KeySeed([7; 32]),
+            dtls_fingerprint: simulator::world::dtls_fingerprint(),
         };
         let clock = self.clock(Duration::ZERO);
         let mut switch = Switch::new(config, SEED, clock);

@@ -213,6 +213,11 @@ impl Wire {
         } else {
             "Content-Length: 0\r\n\r\n".to_owned()
         };
+        self.pbx_says(request, status, &content);
+    }
+
+    /// The same with these whole lines, the body's among them.
+    pub fn pbx_says(&mut self, request: &Message, status: u16, content: &str) {
         let text = format!(
             "SIP/2.0 {status} Indeed\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
              Contact: <sip:ann@{PBX}>\r\n{content}",

@@ -7,6 +7,7 @@ use super::{
     recording, terms,
 };
 use crate::switch::Core;
+use ::media::dtls::DtlsError;
 use ::media::relay::Side;
 use model::cdr::{Cdr, ReleaseSide};
 use sip::event::EndCause;
@@ -163,6 +164,16 @@ pub(crate) fn on_ended(core: &mut Core, call: &mut Call, side: Side, cause: &End
 /// Silence on the media for longer than allowed.
 pub(crate) fn on_media_timeout(core: &mut Core, call: &mut Call) {
     let release = Release::by_switch(408, "Media timeout").with_cause(Some(RECOVERY_ON_TIMER));
+    self::release(core, call, release, Said::Nothing);
+}
+
+/// One side's media cannot be sealed as was agreed, so nothing can be said on it.
+pub(crate) fn on_handshake_failure(core: &mut Core, call: &mut Call, side: Side, why: &DtlsError) {
+    let name = match side {
+        Side::A => "Orig",
+        Side::B => "Term",
+    };
+    let release = Release::by_switch(488, format!("{name}: DTLS: {why}"));
     self::release(core, call, release, Said::Nothing);
 }
 

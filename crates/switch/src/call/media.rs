@@ -128,7 +128,7 @@ impl CallMedia {
             asked: path,
             path,
             slots: Slots::new(!policies.0.block_video && !policies.1.block_video),
-            secure: Secure::default(),
+            secure: Secure::new(core.config.dtls_fingerprint),
             lines: Vec::new(),
             spent: Vec::new(),
             a,

@@ -30,7 +30,7 @@ impl CallMedia {
         let given = policy::narrow_answer(said.clone(), from, to, &offered.said);
         let relayed = self.path == Path::Relay;
         let keyed = match relayed {
-            true => self.secure.take_answer(side, from, &said),
+            true => self.secure.take_answer(&mut core.keys, side, from, &said),
             false => Ok(()),
         };
         // Several answers may follow one offer, of several ends that rang (RFC 3261 §13.2.1).

@@ -145,8 +145,9 @@ impl CallMedia {
 
     /// Whether the call is over for its media: everybody who should be heard is silent.
     pub(crate) fn is_dead(&self, relay: RelayId, silent: Silent) -> bool {
-        // Only the first line counts: a second one, video say, may rest for as long as it likes.
-        self.lines.iter().flatten().next().is_some_and(|line| {
+        // A second line, video say, may rest for as long as it likes.
+        let first = self.lines.iter().flatten().next();
+        first.is_some_and(|line| {
             line.relay == relay
                 && match silent {
                     Silent::Both => true,
@@ -154,6 +155,12 @@ impl CallMedia {
                     Silent::B => !line.expects_a,
                 }
         })
+    }
+
+    /// Whether this relay carries the line that a call cannot do without: the first.
+    pub(crate) fn is_first(&self, relay: RelayId) -> bool {
+        let first = self.lines.iter().flatten().next();
+        first.is_some_and(|line| line.relay == relay)
     }
 
     /// Closes all relays; their statistics follow.

@@ -148,6 +148,7 @@ impl CallMedia {
         if self.path != Path::Relay {
             return Body::of_sdp(passthrough(&session, &mut face.origin));
         }
+        let secure = &self.secure;
         let local: Vec<Option<LocalMedia>> = order
             .iter()
             .map(|slot| {
@@ -156,6 +157,8 @@ impl CallMedia {
                 (rtp_port != 0).then_some(LocalMedia {
                     address: face.advertise,
                     rtp_port,
+                    dtls: secure.described(side.other(), *slot),
+                    multiplexed: secure.multiplexed(side.other(), *slot),
                 })
             })
             .collect();

@@ -1,4 +1,4 @@
-//! What the relays are told of the two sides: addresses, payload types, keys, recoding.
+//! What the relays are told of the two sides: addresses, payload types, keys, handshakes, recoding.
 
 use super::path::is_private;
 use super::{CallMedia, policy};
@@ -20,13 +20,30 @@ impl CallMedia {
             } else {
                 self.secure.news_of_answer(side, slot)
             };
-            if let Some(protection) = news {
+            if let Some(shared) = news.multiplexed {
+                core.media(Command::Multiplex {
+                    relay,
+                    side,
+                    shared,
+                });
+            }
+            if let Some(protection) = news.protection {
                 core.media(Command::Protect {
                     relay,
                     side,
                     protection,
                 });
+                self.hurry(core, side, slot);
             }
+        }
+    }
+
+    /// Once the call is answered, a handshake has to come to an end.
+    pub(super) fn hurry(&self, core: &mut Core, side: Side, slot: usize) {
+        let line = self.lines.get(slot).and_then(Option::as_ref);
+        if let Some(line) = line.filter(|_| self.confirmed && self.secure.shakes(side, slot)) {
+            let relay = line.relay;
+            core.media(Command::Hurry { relay, side });
         }
     }
 

@@ -52,10 +52,8 @@ impl CallMedia {
                     .filter_map(|index| session.rtp_address(index))
                     .any(|said| is_private(said.ip()) && said.ip() != seen)
             });
-            let sealed = session
-                .media
-                .iter()
-                .any(|line| line.security() == Security::Sdes);
+            let sealed =
+                (0..session.media.len()).any(|index| session.security(index) != Security::None);
             self.path = if hidden || sealed {
                 Path::Relay
             } else {

@@ -7,9 +7,14 @@ use ::media::relay::{Command, Side};
 use ::media::sdp::Session;
 
 impl CallMedia {
-    /// The call is answered: from now on pauses are filled.
+    /// The call is answered: from now on pauses are filled, and handshakes have to end.
     pub(crate) fn confirm(&mut self, core: &mut Core) {
         self.confirmed = true;
+        for slot in 0..self.lines.len() {
+            for side in [Side::A, Side::B] {
+                self.hurry(core, side, slot);
+            }
+        }
         for line in self.lines.iter().flatten() {
             line.fill_pauses(core);
         }

@@ -62,10 +62,10 @@ pub(crate) fn note(source: &Connection, target: &Connection, trail: &mut Trail) 
                 policy.encryption == EncryptedAudio::Optional,
                 "SRTP offered beside RTP",
             ),
-            (demanded && tls, "SRTP demanded"),
+            (demanded && tls, "SRTP demanded, by keys or by DTLS"),
             (
                 demanded && !tls,
-                "SRTP demanded, though its keys travel in the clear without TLS",
+                "SRTP demanded, by keys, which travel in the clear without TLS, or by DTLS",
             ),
         ];
         let words: Vec<_> = asked
