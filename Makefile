@@ -55,7 +55,7 @@ simulate: tools ## calls over networks that lose, double, reorder and delay
 	$(CARGO) run --release --quiet --package simulator -- --seeds $(SEEDS)
 
 .PHONY: scenarios
-scenarios: build peers ## the binary against SIPp, Kamailio, sipsak and HTTP clients
+scenarios: build peers ## the binary against SIPp, Kamailio, Asterisk and other peers, and HTTP clients
 	STROWGER_BIN=$(BINARY) tests/run -m "not long"
 
 .PHONY: test
@@ -63,7 +63,7 @@ test: lint unit simulate scenarios ## everything that has to pass before a chang
 
 .PHONY: test-long
 test-long: SEEDS := $(SEEDS_LONG)
-test-long: lint unit simulate build peers ## the same with more seeds and 1,000 calls
+test-long: lint unit simulate build peers ## the same with more seeds, 1,000 calls and the long scenarios
 	STROWGER_BIN=$(BINARY) tests/run
 
 .PHONY: bench
