@@ -25,6 +25,8 @@ peers=(
     python3-pip:/usr/lib/python3/dist-packages/pip/__init__.py
     python3-openssl:/usr/lib/python3/dist-packages/OpenSSL/SSL.py
     python3-pylibsrtp:/usr/lib/python3/dist-packages/pylibsrtp/__init__.py
+    libopus0:/usr/lib/x86_64-linux-gnu/libopus.so.0
+    libspandsp2:/usr/lib/x86_64-linux-gnu/libspandsp.so.2
     python3-pytest:/usr/lib/python3/dist-packages/pytest/__init__.py
     gcc:/usr/bin/gcc
     libc6-dev:/usr/include/stdio.h

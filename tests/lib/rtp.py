@@ -53,13 +53,13 @@ class Port:
         self.rtp.close()
         self.rtcp.close()
 
-    def send(self, destination, payload_type=0, payload=None, marker=False):
-        """One packet, 20 ms of audio unless `payload` says otherwise."""
+    def send(self, destination, payload_type=0, payload=None, marker=False, ticks=SAMPLES):
+        """One packet, 20 ms of audio unless `payload` says otherwise; `ticks` is what its clock counts meanwhile."""
         data = packet(payload_type, self.sequence, self.timestamp, self.ssrc,
                       bytes([self.voice]) * SAMPLES if payload is None else payload, marker)  # fmt: skip
         self.rtp.sendto(data, destination)
         self.sequence += 1
-        self.timestamp += SAMPLES
+        self.timestamp += ticks
         self.sent += 1
         return data
 

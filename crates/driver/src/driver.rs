@@ -94,6 +94,8 @@ pub struct DriverConfig {
     pub recordings: Option<PathBuf>,
     /// MiB of the disk that recordings leave to others: with less, none begins.
     pub recording_reserve_mib: u64,
+    /// Calls whose audio one shard converts from one codec to another at one time.
+    pub max_transcoded_calls: usize,
     /// Host name of this node, for routes that hold on one node only.
     pub hostname: String,
 }
@@ -119,6 +121,7 @@ impl Default for DriverConfig {
             max_calls: 10_000,
             recordings: None,
             recording_reserve_mib: 1024,
+            max_transcoded_calls: 100,
             hostname: "localhost".to_owned(),
         }
     }
@@ -540,6 +543,7 @@ impl Seat {
             sip,
             shards: count as u16,
             media_timeout: Duration::from_secs(config.media_timeout_seconds.into()),
+            transcoded_calls_max: config.max_transcoded_calls,
             hostname: config.hostname.clone(),
             options_ping: (config.options_ping_seconds > 0)
                 .then(|| Duration::from_secs(config.options_ping_seconds.into())),

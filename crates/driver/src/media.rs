@@ -61,6 +61,8 @@ pub(crate) struct MediaCounts {
     pub(crate) forwarded_bytes: AtomicU64,
     /// Packets dropped, by reason: see [`DROP_REASONS`].
     pub(crate) dropped: [AtomicU64; DROP_REASONS.len()],
+    /// Packets decoded and encoded anew.
+    pub(crate) transcoded: AtomicU64,
     /// Packets of ours that filled pauses.
     pub(crate) filled: AtomicU64,
     /// Handshakes (DTLS) that gave keys, and that came to nothing.
@@ -237,7 +239,7 @@ impl MediaThread {
                     bytes += packet.length as u64;
                     Some(Onward { socket: out.0, to })
                 }
-                Verdict::Taken => None,
+                Verdict::Taken | Verdict::Keep => None,
                 Verdict::Drop(why) => {
                     counts.dropped[reason(why)].fetch_add(1, Ordering::Relaxed);
                     None
@@ -250,7 +252,25 @@ impl MediaThread {
         counts.forwarded_bytes.fetch_add(bytes, Ordering::Relaxed);
         counts.unsent.fetch_add(turn.failed, Ordering::Relaxed);
         counts.dropped[OVERSIZED].fetch_add(turn.oversized, Ordering::Relaxed);
+        self.empty();
         Ok(())
+    }
+
+    /// Sends what packets of this turn became beyond what answered them.
+    fn empty(&mut self) {
+        let (io, counts) = (&self.io, &self.counts);
+        self.table.empty(|key, to, packet| {
+            if io.send(key.0, to, packet).is_ok() {
+                counts.forwarded_packets.fetch_add(1, Ordering::Relaxed);
+                let bytes = packet.len() as u64;
+                counts.forwarded_bytes.fetch_add(bytes, Ordering::Relaxed);
+            } else {
+                counts.unsent.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        counts
+            .transcoded
+            .store(self.table.transcoded(), Ordering::Relaxed);
     }
 
     fn adopt(&mut self, rtp_key: u32, rtp: UdpSocket, rtcp: UdpSocket) {

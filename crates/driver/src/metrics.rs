@@ -268,6 +268,11 @@ impl Metrics {
             "Calls that are not over.",
             self.active_calls(),
         );
+        page.gauge(
+            "transcoded_calls",
+            "Calls whose audio is converted from one codec to another, of at most max_transcoded_calls a shard.",
+            self.gauge(|shard| &shard.transcoded_calls),
+        );
         page.counter(
             "calls_started_total",
             "Calls begun.",
@@ -359,6 +364,11 @@ impl Metrics {
             "media_unsent_total",
             "Media packets that the network refused.",
             sum(|media| &media.unsent),
+        );
+        page.counter(
+            "media_transcoded_total",
+            "Packets decoded and encoded anew, for sides that have no codec in common.",
+            sum(|media| &media.transcoded),
         );
         page.counter(
             "media_filled_total",

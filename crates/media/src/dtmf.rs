@@ -85,6 +85,16 @@ impl Event {
         ]
     }
 
+    /// The same event for a clock of another rate. One that has lasted longer than the other clock can say, 1.3 s at
+    /// 48 kHz, is said to have lasted as long as that.
+    pub fn on_clock(self, from_hz: u32, to_hz: u32) -> Self {
+        let ticks = u64::from(self.duration_ticks) * u64::from(to_hz) / u64::from(from_hz.max(1));
+        Self {
+            duration_ticks: u16::try_from(ticks).unwrap_or(u16::MAX),
+            ..self
+        }
+    }
+
     /// The digit, if the event is one.
     pub fn digit(&self) -> Option<Digit> {
         (usize::from(self.code) < KEYS.len()).then_some(Digit(self.code))
@@ -166,6 +176,16 @@ mod tests {
         };
         assert_eq!(Event::parse(&event.write()), Some(event));
         assert_eq!(Event::parse(&[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn an_event_lasts_as_long_on_another_clock() {
+        let event = Event::parse(&[5, 10, 0x06, 0x40]).expect("an event");
+        assert_eq!(event.on_clock(8_000, 48_000).duration_ticks, 9_600);
+        assert_eq!(event.on_clock(48_000, 8_000).duration_ticks, 266);
+        assert_eq!(event.on_clock(8_000, 8_000), event);
+        assert_eq!(event.on_clock(100, 48_000).duration_ticks, u16::MAX);
+        assert_eq!(event.on_clock(0, 1).duration_ticks, 1600);
     }
 
     #[test]

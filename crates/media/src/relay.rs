@@ -4,7 +4,8 @@
 //! side A, the leg that called in, and towards side B, the leg we called. What arrives on a socket
 //! of one side leaves from the socket of the same kind on the other, byte for byte: stream
 //! identifiers, sequence numbers and telephone events are the far ends' own. Only where call control
-//! asks for it are frames recoded between the two laws of G.711, and pauses filled with comfort noise.
+//! asks for it are packets converted to a codec that their receiver understands, and pauses filled with
+//! comfort noise.
 //!
 //! [`RelayTable`] decides and counts for all relays of one media thread. It owns no socket. The
 //! thread binds four, tells the table what it calls them ([`SocketKey`]), and asks about every
@@ -39,21 +40,25 @@
 //! Who may send to a socket, and where the answer goes, is the subject of [`latch`].
 
 mod command;
+mod conversion;
 mod cover;
 mod datagram;
 pub mod latch;
 mod outbound;
+mod outbox;
 mod payloads;
 mod reception;
 mod shake;
 mod stats;
 mod stream;
 mod table;
+mod transcoder;
 
 pub use command::{
     Command, CommandError, Event, Exchange, Heard, Opening, Protection, RelayId, Seal, Side,
     Silent, SocketKey, Sockets, Terms, Traffic,
 };
+pub use conversion::Conversion;
 pub use datagram::Datagram;
 pub use outbound::{COMFORT_NOISE_AFTER, FRAME, Noise};
 pub use payloads::Payloads;

@@ -144,6 +144,90 @@ pub fn report_blocks(blocks: &[u8]) -> impl Iterator<Item = ReportBlock> + '_ {
     })
 }
 
+/// What a sender says of its own stream in a sender report (RFC 3550 §6.4.1), its wall clock left out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SenderInfo {
+    /// The moment of the report on the clock of its media.
+    pub timestamp: u32,
+    /// Packets sent so far.
+    pub packets: u32,
+    /// Payload bytes sent so far.
+    pub bytes: u32,
+}
+
+/// Has every sender of a compound in the clear say something else of itself; where `change` gives `None` it is left.
+pub fn rewrite_senders(compound: &mut [u8], change: impl Fn(SenderInfo) -> Option<SenderInfo>) {
+    each_report(compound, |packet, kind, _| {
+        if kind != SENDER_REPORT {
+            return;
+        }
+        let word = |at: usize| {
+            u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]])
+        };
+        let said = SenderInfo {
+            timestamp: word(16),
+            packets: word(20),
+            bytes: word(24),
+        };
+        if let Some(changed) = change(said) {
+            packet[16..20].copy_from_slice(&changed.timestamp.to_be_bytes());
+            packet[20..24].copy_from_slice(&changed.packets.to_be_bytes());
+            packet[24..28].copy_from_slice(&changed.bytes.to_be_bytes());
+        }
+    });
+}
+
+/// Changes every judgement of a compound in the clear.
+pub fn rewrite_blocks(compound: &mut [u8], change: impl Fn(ReportBlock) -> ReportBlock) {
+    each_report(compound, |packet, _, blocks_at| {
+        for bytes in packet[blocks_at..].chunks_exact_mut(BLOCK_BYTES) {
+            let block = report_blocks(bytes).next();
+            if let Some(block) = block {
+                change(block).write(bytes);
+            }
+        }
+    });
+}
+
+/// Hands over every report of a compound up to the end of its blocks, with its type and where its blocks begin.
+fn each_report(compound: &mut [u8], mut each: impl FnMut(&mut [u8], u8, usize)) {
+    let mut rest = compound;
+    // As in `packets`: each turn consumes at least four bytes.
+    while let Some((head, _)) = rest.split_first_chunk::<4>() {
+        let (first, kind) = (head[0], head[1]);
+        let length_bytes = (usize::from(u16::from_be_bytes([head[2], head[3]])) + 1) * 4;
+        if first >> 6 != 2 {
+            return;
+        }
+        let Some((packet, behind)) = rest.split_at_mut_checked(length_bytes) else {
+            return;
+        };
+        let blocks_at = match kind {
+            SENDER_REPORT => Some(28),
+            RECEIVER_REPORT => Some(8),
+            _ => None,
+        };
+        if let Some(blocks_at) = blocks_at {
+            let end = blocks_at + usize::from(first & 0x1f) * BLOCK_BYTES;
+            let Some(report) = packet.get_mut(..end) else {
+                return;
+            };
+            each(report, kind, blocks_at);
+        }
+        rest = behind;
+    }
+}
+
+impl ReportBlock {
+    fn write(&self, bytes: &mut [u8]) {
+        bytes[..4].copy_from_slice(&self.ssrc.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.cumulative_lost.to_be_bytes());
+        bytes[4] = self.fraction_lost;
+        bytes[8..12].copy_from_slice(&self.highest_sequence.to_be_bytes());
+        bytes[12..16].copy_from_slice(&self.jitter_ticks.to_be_bytes());
+    }
+}
+
 /// A receiver report with one block, as an end point of our own sends it.
 pub fn receiver_report(reporter: u32, block: ReportBlock) -> [u8; 32] {
     let mut packet = [0; 32];
@@ -151,11 +235,7 @@ pub fn receiver_report(reporter: u32, block: ReportBlock) -> [u8; 32] {
     packet[1] = RECEIVER_REPORT;
     packet[3] = 7;
     packet[4..8].copy_from_slice(&reporter.to_be_bytes());
-    packet[8..12].copy_from_slice(&block.ssrc.to_be_bytes());
-    packet[12..16].copy_from_slice(&block.cumulative_lost.to_be_bytes());
-    packet[12] = block.fraction_lost;
-    packet[16..20].copy_from_slice(&block.highest_sequence.to_be_bytes());
-    packet[20..24].copy_from_slice(&block.jitter_ticks.to_be_bytes());
+    block.write(&mut packet[8..]);
     packet
 }
 
@@ -179,6 +259,56 @@ mod tests {
             panic!("no report");
         };
         assert_eq!(report_blocks(blocks).collect::<Vec<_>>(), [BLOCK]);
+    }
+
+    #[test]
+    fn reports_are_rewritten_where_they_stand() {
+        // A sender report with one block, then a receiver report, then a description.
+        let mut compound = vec![0x81, SENDER_REPORT, 0, 12, 0, 0, 0, 5];
+        compound.extend_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        for word in [160_u32, 2, 320] {
+            compound.extend_from_slice(&word.to_be_bytes());
+        }
+        let report = receiver_report(5, BLOCK);
+        compound.extend_from_slice(&report[8..]);
+        compound.extend_from_slice(&report);
+        compound.extend_from_slice(&[0x81, 202, 0, 2, 0, 0, 0, 5, 1, 0, 0, 0]);
+        let before = compound.clone();
+        rewrite_senders(&mut compound, |_| None);
+        rewrite_blocks(&mut compound, |block| block);
+        assert_eq!(compound, before);
+
+        rewrite_senders(&mut compound, |said| {
+            let SenderInfo {
+                timestamp,
+                packets,
+                bytes,
+            } = said;
+            assert_eq!((timestamp, packets, bytes), (160, 2, 320));
+            let timestamp = timestamp * 6;
+            Some(SenderInfo { timestamp, ..said })
+        });
+        assert_eq!(compound[16..20], 960_u32.to_be_bytes());
+        rewrite_blocks(&mut compound, |block| ReportBlock {
+            jitter_ticks: block.jitter_ticks * 6,
+            ..block
+        });
+        let expected = ReportBlock {
+            jitter_ticks: 960,
+            ..BLOCK
+        };
+        for packet in packets(&compound).take(2) {
+            let Packet::Report { blocks, .. } = packet else {
+                panic!("no report");
+            };
+            assert_eq!(report_blocks(blocks).collect::<Vec<_>>(), [expected]);
+        }
+        let untouched = |bytes: &[u8]| bytes[before.len() - 12..].to_vec();
+        assert_eq!(untouched(&compound), untouched(&before));
+        for length in 0..before.len() {
+            rewrite_senders(&mut before[..length].to_vec(), Some);
+            rewrite_blocks(&mut before[..length].to_vec(), |block| block);
+        }
     }
 
     #[test]

@@ -172,6 +172,16 @@ pub struct CdrStream {
     /// crypto suite; absent for RTP in the clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<String>,
+    /// The codec this side spoke, by the last answer, as `name/clock rate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<String>,
+    /// Packets that were decoded and encoded anew, because the other side has another codec.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub transcoded: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What there is of a recording.

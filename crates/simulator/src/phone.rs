@@ -147,6 +147,8 @@ pub struct Phone {
     origin: OriginState,
     /// Media lines it describes itself with, in place of its own.
     media: Option<String>,
+    /// What it offers and accepts.
+    codecs: Vec<Codec>,
     out: VecDeque<Output>,
     heard: Vec<i16>,
     sent: u64,
@@ -199,6 +201,7 @@ impl Phone {
             session_timer: None,
             origin,
             media: None,
+            codecs: vec![Codec::PCMU, Codec::telephone_event()],
             out: VecDeque::new(),
             heard: Vec::new(),
             sent: 0,
@@ -216,6 +219,11 @@ impl Phone {
     /// speaks PCMU.
     pub fn describe_as(&mut self, media: &str) {
         self.media = Some(media.to_owned());
+    }
+
+    /// From now on it offers these codecs, best first, and refuses offers without any of them (488). It still sends PCMU.
+    pub fn speak(&mut self, codecs: &[Codec]) {
+        self.codecs = codecs.to_vec();
     }
 
     /// Times its calls from now on (RFC 4028).
@@ -333,7 +341,7 @@ impl Phone {
             Input::Timeout => self.endpoint.handle(now, endpoint::Input::Timeout),
         }
         self.when_due(now);
-        self.speak(now);
+        self.talk(now);
         self.pump(now);
     }
 
@@ -472,6 +480,10 @@ impl Phone {
                 .reject(now, session, ResponseDraft::new(status));
             return;
         }
+        if !request.body().is_empty() && self.answer_to(request.body()).is_none() {
+            self.endpoint.reject(now, session, ResponseDraft::new(488));
+            return;
+        }
         self.take_description(request.body());
         let due = match self.config.when_called {
             WhenCalled::Answer(after) => {
@@ -561,10 +573,6 @@ impl Phone {
         self.out.push_back(Output::Event(event));
     }
 
-    fn codecs() -> [Codec; 2] {
-        [Codec::PCMU, Codec::telephone_event()]
-    }
-
     fn local(&self) -> LocalMedia {
         LocalMedia::new(self.config.rtp.ip(), self.config.rtp.port())
     }
@@ -573,7 +581,7 @@ impl Phone {
         if let Some(description) = self.own_description() {
             return description;
         }
-        make_offer(self.local(), &Self::codecs(), direction, &mut self.origin).into()
+        make_offer(self.local(), &self.codecs, direction, &mut self.origin).into()
     }
 
     fn answer_to(&mut self, offer: &Bytes) -> Option<Bytes> {
@@ -582,7 +590,7 @@ impl Phone {
         }
         let offer = Session::parse_bytes(offer).ok()?;
         let local = self.local();
-        make_answer(&offer, local, &Self::codecs(), &mut self.origin)
+        make_answer(&offer, local, &self.codecs, &mut self.origin)
             .ok()
             .map(Bytes::from)
     }
@@ -609,7 +617,7 @@ impl Phone {
         }
     }
 
-    fn speak(&mut self, now: Instant) {
+    fn talk(&mut self, now: Instant) {
         let Some(to) = self
             .line
             .as_ref()

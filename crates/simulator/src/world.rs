@@ -7,6 +7,7 @@ use bytes::Bytes;
 use media::dtls::{Fingerprint, HashFunction};
 use media::recorder;
 use media::relay::{Command, Event as MediaEvent, RelayId, RelayStats, Silent};
+use media::sdp::Codec;
 use media::srtp::KeySeed;
 use model::{
     Binding, Cdr, ConnectionKey, Reachability, ReachabilityState, Registration,
@@ -85,6 +86,9 @@ pub struct WorldConfig {
     /// Whether messages are kept for [`World::messages`] and [`World::ladder`].
     pub keep_messages: bool,
 }
+
+/// Calls whose audio a shard of the simulated switch converts at one time; one, so that a test reaches the bound.
+pub const TRANSCODED_CALLS: usize = 1;
 
 /// Something a phone is told to do at its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,6 +317,13 @@ impl World {
     pub fn describe_as(&mut self, phone: usize, media: &str) {
         if let Some(phone) = self.phones.get_mut(phone) {
             phone.describe_as(media);
+        }
+    }
+
+    /// Lets a phone speak these codecs; see [`Phone::speak`].
+    pub fn speak(&mut self, phone: usize, codecs: &[Codec]) {
+        if let Some(phone) = self.phones.get_mut(phone) {
+            phone.speak(codecs);
         }
     }
 
@@ -660,6 +671,7 @@ fn switches(
                 sip: sip::endpoint::Config::new(vec![interface], owner),
                 shards: count,
                 media_timeout: Duration::from_secs(60),
+                transcoded_calls_max: TRANSCODED_CALLS,
                 hostname: "switch.example".to_owned(),
                 options_ping,
                 digest_algorithms: sip::auth::ALGORITHMS.to_vec(),

@@ -343,6 +343,7 @@ pub(crate) fn driver_config(config: &Config) -> DriverConfig {
         max_calls: config.max_calls,
         recordings: Some(config.data.join(driver::RECORDINGS_FOLDER)),
         recording_reserve_mib: config.recording_reserve_mib,
+        max_transcoded_calls: config.max_transcoded_calls,
         hostname: hostname(),
     }
 }

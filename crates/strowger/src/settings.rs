@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) shards: usize,
     pub(crate) max_calls: usize,
     pub(crate) recording_reserve_mib: u64,
+    pub(crate) max_transcoded_calls: usize,
     pub(crate) drain_seconds: u32,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
@@ -352,6 +353,22 @@ pub(crate) const GROUPS: &[Group] = &[
                 },
             },
             Setting {
+                key: "max_transcoded_calls",
+                unit: "calls",
+                default: &["100"],
+                many: false,
+                bare: true,
+                doc: &[
+                    "Calls whose audio one shard converts from one codec to another at one time; 0 converts none.",
+                    "Beyond that, a call between sides without a common codec is answered 488. One with Opus on a side costs",
+                    "about a hundredth of a processor.",
+                ],
+                apply: |config, texts| {
+                    config.max_transcoded_calls = integer(one(texts)?, 0, 100_000)? as usize;
+                    Ok(())
+                },
+            },
+            Setting {
                 key: "shards",
                 unit: "threads",
                 default: &["0"],
@@ -552,6 +569,7 @@ impl Default for Config {
             shards: 0,
             max_calls: 0,
             recording_reserve_mib: 0,
+            max_transcoded_calls: 0,
             drain_seconds: 0,
             log_format: LogFormat::Text,
             log_level: String::new(),

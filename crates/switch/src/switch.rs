@@ -71,6 +71,8 @@ pub struct ShardConfig {
     pub shards: u16,
     /// Silence of both sides after which a call is ended; zero means never.
     pub media_timeout: Duration,
+    /// Calls whose audio may be converted at one time. Beyond that, offers are not widened any more.
+    pub transcoded_calls_max: usize,
     /// Host name of this node, for routes that hold on one node only.
     pub hostname: String,
     /// How often the peers of connections are asked with OPTIONS whether they are there; `None` means never.
@@ -161,6 +163,8 @@ pub struct Stats {
     pub calls: usize,
     /// Calls that are over and wait for the relay's statistics.
     pub calls_released: usize,
+    /// Calls whose audio is converted from one codec to another, or was.
+    pub transcoded_calls: usize,
     /// Relays open or being opened.
     pub relays: usize,
     /// Recordings of calls that are not over or whose record is not complete.
@@ -220,6 +224,8 @@ pub(crate) struct Core {
     pub(crate) random: Random,
     pub(crate) keys: KeySource,
     pub(crate) stats: Counters,
+    /// Calls that have taken a place among those whose audio may be converted.
+    pub(crate) transcoded_calls: usize,
     out: VecDeque<Output>,
     wakes: BinaryHeap<Reverse<CallWake>>,
     sessions: HashMap<SessionId, (CallKey, Side)>,
@@ -277,6 +283,7 @@ impl Switch {
             gatekeeper,
             random,
             stats: Counters::default(),
+            transcoded_calls: 0,
             out: VecDeque::new(),
             wakes: BinaryHeap::new(),
             sessions: HashMap::new(),
@@ -384,6 +391,7 @@ impl Switch {
         Stats {
             calls: self.calls.len() - released,
             calls_released: released,
+            transcoded_calls: self.core.transcoded_calls,
             relays: self.core.relays.len(),
             recordings: self.core.recordings.len(),
             sessions: endpoint.sessions,
@@ -752,6 +760,9 @@ impl Switch {
         recording::has_ended(&mut self.core, &mut call);
         if let Some(recording) = recording::id(&call) {
             self.core.recordings.remove(&recording);
+        }
+        if call.media.is_transcoded() {
+            self.core.transcoded_calls -= 1;
         }
         for session in [call.a.session, call.b.session].into_iter().flatten() {
             self.core.disown(session);

@@ -323,18 +323,18 @@ fn a_pause_is_filled_at_the_pace_of_speech_and_numbered_through() {
 
 #[test]
 fn frames_are_recoded_for_who_knows_the_other_law_only() {
-    use ::media::g711::{Law, decode_mu, encode_a};
+    use ::media::g711::{decode_mu, encode_a};
     let mut world = World::new();
     let (to_a, _) = world.open(RELAY);
     let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
     world.remote(Side::A, alice_at);
     world.remote(Side::B, bob_at);
-    let recode = Command::Recode {
+    let convert = Command::Convert {
         relay: RELAY,
         side: Side::B,
-        law: Some(Law::A),
+        conversion: conversion("0", "8"),
     };
-    world.desk.command(Instant::now(), recode);
+    world.desk.command(Instant::now(), convert);
     alice.send_to(&rtp(1, 1), to_a).expect("send");
     let (packet, _) = receive(&bob);
     assert_eq!((packet.len(), packet[1]), (172, 8));
@@ -375,4 +375,57 @@ fn a_recorded_relay_hands_copies_over_and_waits_for_nobody() {
     assert!(world.copies.try_recv().is_err(), "the rest found no room");
     let lost = world.recorder_counts.lost.load(Ordering::Relaxed);
     assert_eq!(lost, 50 - COPIES as u64);
+}
+
+/// What packets need between a sender that was given one format and a receiver that has another.
+fn conversion(sent: &str, understood: &str) -> Option<Box<::media::relay::Conversion>> {
+    let [sent, understood] = [sent, understood].map(|formats| {
+        let text = format!(
+            "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\nm=audio 4000 RTP/AVP {formats}\n\
+             a=rtpmap:96 opus/48000/2\n"
+        );
+        let session = ::media::sdp::Session::parse(text.as_bytes());
+        session.expect("in order").media[0].clone()
+    });
+    ::media::relay::Conversion::between(&sent, None, &understood).map(Box::new)
+}
+
+#[test]
+fn one_packet_may_become_several_and_their_order_stays() {
+    use ::media::codec::Format;
+    let mut world = World::new();
+    let (to_a, _) = world.open(RELAY);
+    let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
+    world.remote(Side::A, alice_at);
+    world.remote(Side::B, bob_at);
+    let convert = Command::Convert {
+        relay: RELAY,
+        side: Side::B,
+        conversion: conversion("8", "96"),
+    };
+    world.desk.command(Instant::now(), convert);
+    // Packets of 60 ms become three of 20 ms each.
+    for number in 0..4_u16 {
+        let header = ::media::rtp::Header {
+            marker: false,
+            payload_type: 8,
+            sequence: number,
+            timestamp: u32::from(number) * 480,
+            ssrc: 1,
+        };
+        alice
+            .send_to(&header.packet(&[0xd5; 480]), to_a)
+            .expect("send");
+    }
+    let decoder = Format::Opus.decoder(8_000).expect("a rate of Opus");
+    for number in 0..12_u16 {
+        let (packet, _) = receive(&bob);
+        let packet = ::media::rtp::Packet::parse(&packet).expect("RTP");
+        assert_eq!(
+            (packet.header.payload_type, packet.header.sequence),
+            (96, number)
+        );
+        assert_eq!(packet.header.timestamp, u32::from(number) * 960);
+        assert_eq!(decoder.samples_in(packet.payload), Ok(160));
+    }
 }

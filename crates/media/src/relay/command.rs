@@ -5,9 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::outbound::Noise;
-use super::{Payloads, RelayStats};
+use super::{Conversion, Payloads, RelayStats};
 use crate::dtls::{DtlsError, Fingerprint, Role};
-use crate::g711::Law;
 use crate::recorder::{Meaning, RecordingId};
 use crate::sdp::{MediaLine, Security, Transport};
 use crate::srtp::{SideKeys, Suite};
@@ -170,15 +169,14 @@ pub enum Command {
         /// Which side.
         side: Side,
     },
-    /// What one side understands of G.711: frames of the other law are recoded on their way to it, those of this law
-    /// pass. `None` recodes nothing.
-    Recode {
+    /// What packets need on their way to one side so that it understands them. `None`: they pass as they are.
+    Convert {
         /// Which relay.
         relay: RelayId,
-        /// The side that gets the frames.
+        /// The side that gets the packets.
         side: Side,
-        /// The law it understands.
-        law: Option<Law>,
+        /// What becomes of the other side's packets.
+        conversion: Option<Box<Conversion>>,
     },
     /// Keeps the stream to one side alive while the other sends nothing. `None` ends it.
     ComfortNoise {

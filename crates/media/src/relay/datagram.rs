@@ -40,6 +40,16 @@ impl<'a> Datagram<'a> {
         self.buffer.get_mut(..self.length + room)
     }
 
+    /// Puts another packet in its place; false when the buffer is too small for it.
+    pub(super) fn replace(&mut self, packet: &[u8]) -> bool {
+        let Some(buffer) = self.buffer.get_mut(..packet.len()) else {
+            return false;
+        };
+        buffer.copy_from_slice(packet);
+        self.length = packet.len();
+        true
+    }
+
     /// Sets the length, at most to the end of the buffer.
     pub fn set_length(&mut self, length: usize) {
         self.length = length.min(self.buffer.len());

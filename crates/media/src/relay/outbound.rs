@@ -1,5 +1,5 @@
-//! What happens to media on their way out to one side: frames recoded to the law of G.711 it understands, and
-//! comfort noise while the other side is silent.
+//! What happens to media on their way out to one side: they are converted to what it understands, and comfort noise
+//! fills the pauses of the other side.
 //!
 //! A stream with noise in it must look like one stream to its receiver: the noise goes on where the last packet
 //! stood, in the same stream (SSRC), and when the far source speaks again its packets are renumbered to follow the
@@ -8,6 +8,8 @@
 use std::time::{Duration, Instant};
 
 use super::Datagram;
+use super::conversion::Conversion;
+use super::transcoder::{Converted, Transcoder};
 use crate::g711::{self, Law};
 use crate::rtp::{self, HEADER_BYTES, Header};
 
@@ -53,9 +55,21 @@ impl Noise {
 /// What is done to packets on their way to one side.
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
-    law: Option<Law>,
+    change: Change,
     /// Boxed, for most sides have none and ten thousand of them should lie close together.
     filler: Option<Box<Filler>>,
+}
+
+/// How packets are converted.
+#[derive(Debug, Default)]
+enum Change {
+    /// Not at all.
+    #[default]
+    None,
+    /// Frames of the other law of G.711, where they lie.
+    Law(Law),
+    /// Boxed: it is large, and most sides have none.
+    Transcode(Box<Transcoder>),
 }
 
 #[derive(Debug)]
@@ -81,8 +95,39 @@ struct Last {
 }
 
 impl Outbound {
-    pub(super) fn set_law(&mut self, law: Option<Law>) {
-        self.law = law;
+    /// Begins, changes or ends conversion. What was numbered by us stays so to the end of the call: to its receiver it
+    /// is one stream.
+    pub(super) fn set_conversion(&mut self, conversion: Option<&Conversion>) {
+        let before = match &self.change {
+            Change::Transcode(transcoder) => Some(&**transcoder),
+            Change::None | Change::Law(_) => None,
+        };
+        if before.map(Transcoder::conversion) == conversion && before.is_some() {
+            return;
+        }
+        let transcoder = match (conversion, before) {
+            (None, None) => {
+                self.change = Change::None;
+                return;
+            }
+            (None, Some(before)) => Transcoder::new(&before.conversion().passing(), Some(before)),
+            (Some(conversion), before) => match conversion.law().filter(|_| before.is_none()) {
+                Some(law) => {
+                    self.change = Change::Law(law);
+                    return;
+                }
+                None => Transcoder::new(conversion, before),
+            },
+        };
+        self.change = transcoder.map_or(Change::None, |new| Change::Transcode(Box::new(new)));
+    }
+
+    /// What packets are converted with, if it takes more than another look-up of bytes.
+    pub(super) fn transcoder(&self) -> Option<&Transcoder> {
+        match &self.change {
+            Change::Transcode(transcoder) => Some(transcoder),
+            Change::None | Change::Law(_) => None,
+        }
     }
 
     /// Begins or ends to fill pauses. `ssrc` names the stream if the far source has not sent one before.
@@ -114,25 +159,59 @@ impl Outbound {
         self.filler.is_some()
     }
 
-    /// A packet in the clear that is about to leave.
-    pub(super) fn rewrite(&mut self, now: Instant, datagram: &mut Datagram<'_>) {
-        if self.law.is_none() && self.filler.is_none() {
-            return;
+    /// A packet in the clear that is about to leave. False when nothing leaves in its place now; whether more than one
+    /// does is told by [`more`](Self::more).
+    pub(super) fn rewrite(&mut self, now: Instant, datagram: &mut Datagram<'_>) -> bool {
+        match &mut self.change {
+            Change::None => {}
+            Change::Law(law) => {
+                if let Ok(mut header) = Header::parse(datagram.bytes())
+                    && Law::of(header.payload_type).is_some_and(|from| from != *law)
+                    && recode(datagram.bytes_mut(), *law)
+                {
+                    header.payload_type = law.payload_type();
+                    // Cannot fail: it was read a moment ago.
+                    let _ = header.rewrite(datagram.bytes_mut());
+                }
+            }
+            Change::Transcode(transcoder) => {
+                let leaves = match transcoder.convert(datagram.bytes_mut()) {
+                    Converted::Passes => true,
+                    Converted::Absorbed => transcoder
+                        .next()
+                        .is_some_and(|packet| datagram.replace(packet)),
+                };
+                if !leaves {
+                    return false;
+                }
+            }
         }
-        let Ok(mut header) = Header::parse(datagram.bytes()) else {
-            return;
+        self.number(now, datagram);
+        true
+    }
+
+    /// The next packet that leaves after the one that was rewritten, if there is one.
+    pub(super) fn more(&mut self, now: Instant, datagram: &mut Datagram<'_>) -> bool {
+        let Change::Transcode(transcoder) = &mut self.change else {
+            return false;
         };
-        if let Some(law) = self.law
-            && Law::of(header.payload_type).is_some_and(|from| from != law)
-            && recode(datagram.bytes_mut(), law)
+        let leaves = transcoder
+            .next()
+            .is_some_and(|packet| datagram.replace(packet));
+        if leaves {
+            self.number(now, datagram);
+        }
+        leaves
+    }
+
+    /// Numbers a packet behind the noise that went before it.
+    fn number(&mut self, now: Instant, datagram: &mut Datagram<'_>) {
+        if let Some(filler) = &mut self.filler
+            && let Ok(mut header) = Header::parse(datagram.bytes())
         {
-            header.payload_type = law.payload_type();
-        }
-        if let Some(filler) = &mut self.filler {
             filler.renumber(now, &mut header);
+            let _ = header.rewrite(datagram.bytes_mut());
         }
-        // Cannot fail: it was read a moment ago.
-        let _ = header.rewrite(datagram.bytes_mut());
     }
 
     /// Writes the packet that is due into `buffer`, [`NOISE_PACKET_BYTES`] at least, if one is, and says how long it is.
@@ -236,6 +315,7 @@ const _: () = assert!(g711::SAMPLE_RATE_HZ == TICKS_PER_MS * 1000);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sdp::Session;
 
     fn packet(sequence: u16, timestamp: u32, payload_type: u8) -> Vec<u8> {
         let header = Header {
@@ -263,7 +343,14 @@ mod tests {
     fn the_other_law_is_recoded_and_everything_else_passes() {
         let now = Instant::now();
         let mut outbound = Outbound::default();
-        outbound.set_law(Some(Law::A));
+        let [both, a_law] = ["0 8 101", "8 101"].map(|formats| {
+            let text = format!(
+                "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\nm=audio 4000 RTP/AVP {formats}\n\
+                 a=rtpmap:101 telephone-event/8000\n"
+            );
+            Session::parse(text.as_bytes()).expect("in order").media[0].clone()
+        });
+        outbound.set_conversion(Conversion::between(&both, None, &a_law).as_ref());
         let mut mu = packet(1, 160, 0);
         outbound.rewrite(now, &mut Datagram::whole(&mut mu));
         let parsed = rtp::Packet::parse(&mu).expect("RTP");

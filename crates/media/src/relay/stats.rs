@@ -37,6 +37,8 @@ pub struct StreamStats {
     pub last_at_ms: Option<u64>,
     /// Key presses seen as telephone events (RFC 4733).
     pub digits: u32,
+    /// Packets that were decoded and encoded anew for the other side.
+    pub transcoded: u64,
 }
 
 /// RTCP received from one side, and what it says about the media we sent there.

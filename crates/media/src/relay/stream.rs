@@ -259,6 +259,11 @@ impl Stream {
         Ok(())
     }
 
+    /// A packet of this side is converted to another codec.
+    pub(super) fn count_transcoded(&mut self) {
+        self.stats.transcoded += 1;
+    }
+
     /// What was counted so far.
     pub(super) fn stats(&self) -> (StreamStats, ReportStats) {
         let stats = StreamStats {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use self::handshakes::Handshakes;
 use super::outbound::NOISE_PACKET_BYTES;
+use super::outbox::Outbox;
 use super::stream::Stream;
+use super::transcoder::TRANSCODED_PACKET_BYTES;
 use super::{
     Command, CommandError, Datagram, Event, Heard, Opening, Protection, RelayId, RelayStats, Side,
     Silent, SocketKey, Sockets, Traffic,
@@ -32,6 +34,8 @@ pub enum Verdict {
     },
     /// It was taken in, and [`RelayTable::shake`] has something to do.
     Taken,
+    /// Nothing leaves in its place now. What does later comes out of [`RelayTable::empty`].
+    Keep,
     /// Forget it.
     Drop(DropReason),
 }
@@ -74,6 +78,8 @@ pub struct RelayTable {
     /// Relays that fill pauses with noise.
     filling: Vec<u32>,
     handshakes: Handshakes,
+    outbox: Outbox,
+    transcoded: u64,
 }
 
 /// What a socket is for.
@@ -112,6 +118,8 @@ impl RelayTable {
             slots: HashMap::with_capacity(relays_max as usize),
             filling: Vec::new(),
             handshakes: Handshakes::default(),
+            outbox: Outbox::new(),
+            transcoded: 0,
         }
     }
 
@@ -235,10 +243,14 @@ impl RelayTable {
                 side,
                 shared,
             } => self.relay_mut(relay)?.streams[side.index()].multiplexed = shared,
-            Command::Recode { relay, side, law } => {
+            Command::Convert {
+                relay,
+                side,
+                conversion,
+            } => {
                 self.relay_mut(relay)?.streams[side.index()]
                     .outbound
-                    .set_law(law);
+                    .set_conversion(conversion.as_deref());
             }
             Command::ComfortNoise { relay, side, noise } => {
                 // The name need not be secret, only unlike those of the far ends.
@@ -308,10 +320,30 @@ impl RelayTable {
                 Err(why) => Verdict::Drop(why),
             };
         }
-        match relay.pass(now, side, carries, source, datagram, hear) {
-            Ok((out, to)) => Verdict::Forward { out, to },
+        let passed = relay
+            .admit(now, side, carries, source, datagram, hear)
+            .and_then(|kind| match kind {
+                Carries::Media => {
+                    relay.pass(now, side, datagram, &mut self.outbox, &mut self.transcoded)
+                }
+                Carries::Reports => relay.pass_report(side, datagram).map(Some),
+            });
+        match passed {
+            Ok(Some((out, to))) => Verdict::Forward { out, to },
+            Ok(None) => Verdict::Keep,
             Err(why) => Verdict::Drop(why),
         }
+    }
+
+    /// Hands over what became of packets beyond what [`RelayTable::handle_packet`] said, socket, destination and bytes.
+    /// To be called after every batch of packets.
+    pub fn empty(&mut self, send: impl FnMut(SocketKey, SocketAddr, &[u8])) {
+        self.outbox.empty(send);
+    }
+
+    /// Packets that were decoded and encoded anew since the beginning.
+    pub fn transcoded(&self) -> u64 {
+        self.transcoded
     }
 
     /// Reports sides that have fallen silent. Looks at every relay, so once a second is enough.
@@ -394,7 +426,8 @@ impl RelayTable {
 }
 
 impl Relay {
-    fn pass(
+    /// Opens, judges and counts what one side sent, and tells what it is.
+    fn admit(
         &mut self,
         now: Instant,
         side: Side,
@@ -402,21 +435,17 @@ impl Relay {
         source: SocketAddr,
         datagram: &mut Datagram<'_>,
         hear: &mut impl FnMut(Heard<'_>),
-    ) -> Result<(SocketKey, SocketAddr), DropReason> {
-        let [a, b] = &mut self.streams;
-        let (from, towards) = match side {
-            Side::A => (a, b),
-            Side::B => (b, a),
-        };
+    ) -> Result<Carries, DropReason> {
         let opened = self.traffic == Traffic::Rtp;
+        let (from, towards) = ends(&mut self.streams, side);
         let port = carries;
-        let carries = match port {
+        let kind = match port {
             Carries::Media if from.multiplexed && rtcp::is_rtcp(datagram.bytes()) => {
                 Carries::Reports
             }
             port => port,
         };
-        let (out, to) = match carries {
+        match kind {
             Carries::Media => {
                 if opened {
                     from.open(datagram)?;
@@ -430,36 +459,90 @@ impl Relay {
                         packet: datagram.bytes(),
                     });
                 }
-                let to = towards.rtp.destination().ok_or(DropReason::NoDestination)?;
-                if opened {
-                    towards.outbound.rewrite(now, datagram);
-                    towards.cover.seal(datagram)?;
-                }
-                (self.sockets.by(side.other(), Carries::Media), to)
             }
             Carries::Reports => {
                 if opened {
                     from.open_report(port, datagram)?;
                 }
+                // What it judges is the other side's stream as it left us.
+                let judged_clock_rate_hz = match from.outbound.transcoder() {
+                    Some(transcoder) => transcoder.clock_rate_hz(),
+                    None => towards.clock_rate_hz(),
+                };
+                let (at, traffic) = (self.opened_at, self.traffic);
                 from.receive_report(
                     now,
-                    self.opened_at,
+                    at,
                     source,
                     datagram.bytes(),
-                    self.traffic,
-                    towards.clock_rate_hz(),
+                    traffic,
+                    judged_clock_rate_hz,
                 )?;
-                let to = towards
-                    .report_destination()
-                    .ok_or(DropReason::NoDestination)?;
-                let by = towards.report_port();
-                if opened {
-                    towards.cover.seal_report(by, datagram)?;
-                }
-                (self.sockets.by(side.other(), by), to)
             }
+        }
+        Ok(kind)
+    }
+
+    /// Sends media of one side on: from which socket, and where to. `None` when nothing leaves now.
+    fn pass(
+        &mut self,
+        now: Instant,
+        side: Side,
+        datagram: &mut Datagram<'_>,
+        outbox: &mut Outbox,
+        transcoded: &mut u64,
+    ) -> Result<Option<(SocketKey, SocketAddr)>, DropReason> {
+        let out = self.sockets.by(side.other(), Carries::Media);
+        let opened = self.traffic == Traffic::Rtp;
+        let (from, towards) = ends(&mut self.streams, side);
+        let to = towards.rtp.destination().ok_or(DropReason::NoDestination)?;
+        if !opened {
+            return Ok(Some((out, to)));
+        }
+        let Some(transcoder) = towards.outbound.transcoder() else {
+            towards.outbound.rewrite(now, datagram);
+            towards.cover.seal(datagram)?;
+            return Ok(Some((out, to)));
         };
-        Ok((out, to))
+        if transcoder.transcodes(datagram.bytes()[1] & 0x7f) {
+            from.count_transcoded();
+            *transcoded += 1;
+        }
+        let mut leaves = towards.outbound.rewrite(now, datagram);
+        if leaves {
+            towards.cover.seal(datagram)?;
+            // Packets of earlier ones go first.
+            if !outbox.is_empty() {
+                outbox.push(out, to, datagram.bytes());
+                leaves = false;
+            }
+        }
+        let mut buffer = [0; TRANSCODED_PACKET_BYTES + OVERHEAD_BYTES_MAX];
+        let mut more = Datagram::new(&mut buffer, 0);
+        while towards.outbound.more(now, &mut more) {
+            towards.cover.seal(&mut more)?;
+            outbox.push(out, to, more.bytes());
+        }
+        Ok(leaves.then_some((out, to)))
+    }
+
+    /// Sends reports of one side on.
+    fn pass_report(
+        &mut self,
+        side: Side,
+        datagram: &mut Datagram<'_>,
+    ) -> Result<(SocketKey, SocketAddr), DropReason> {
+        let opened = self.traffic == Traffic::Rtp;
+        let (from, towards) = ends(&mut self.streams, side);
+        let to = towards
+            .report_destination()
+            .ok_or(DropReason::NoDestination)?;
+        let by = towards.report_port();
+        if opened {
+            translate(datagram.bytes_mut(), from, towards);
+            towards.cover.seal_report(by, datagram)?;
+        }
+        Ok((self.sockets.by(side.other(), by), to))
     }
 
     fn fill(&mut self, now: Instant, send: &mut impl FnMut(SocketKey, SocketAddr, &[u8])) {
@@ -547,6 +630,36 @@ impl Sockets {
             (Side::B, Carries::Media) => self.b_rtp,
             (Side::B, Carries::Reports) => self.b_rtcp,
         }
+    }
+}
+
+/// The side that sends and the one that is to get it.
+fn ends(streams: &mut [Stream; 2], side: Side) -> (&mut Stream, &mut Stream) {
+    let [a, b] = streams;
+    match side {
+        Side::A => (a, b),
+        Side::B => (b, a),
+    }
+}
+
+/// Makes reports of one side true for the other, where what passes between them is converted.
+fn translate(compound: &mut [u8], from: &Stream, towards: &Stream) {
+    if let Some(transcoder) = towards.outbound.transcoder() {
+        rtcp::rewrite_senders(compound, |sender| {
+            let (timestamp, sent) = transcoder.report(sender.timestamp)?;
+            Some(rtcp::SenderInfo {
+                timestamp,
+                packets: sent.packets,
+                bytes: sent.bytes,
+            })
+        });
+    }
+    if let Some(transcoder) = from.outbound.transcoder() {
+        rtcp::rewrite_blocks(compound, |block| rtcp::ReportBlock {
+            highest_sequence: transcoder.sequence_back(block.highest_sequence),
+            jitter_ticks: transcoder.jitter_back(block.jitter_ticks),
+            ..block
+        });
     }
 }
 

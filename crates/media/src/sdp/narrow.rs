@@ -1,9 +1,12 @@
-//! Taking formats out of a media line, and refusing a line.
+//! Taking formats out of a media line and putting others in; refusing a line.
 
 use super::{Codec, Line, MediaLine};
 
 /// Attributes whose value begins with the payload type they speak of.
 const OF_A_FORMAT: [&str; 4] = ["rtpmap", "fmtp", "rtcp-fb", "framesize"];
+
+/// Numbers that stand for what a description says (RFC 3551 §6).
+const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
 
 impl MediaLine {
     /// Keeps the formats that `keep` wants, and what is said about them. Words that are no payload type go.
@@ -40,6 +43,31 @@ impl MediaLine {
             .unwrap_or(self.lines.len());
         self.lines
             .insert(before, Line::attribute("rtpmap", Some(&mapping)));
+    }
+
+    /// Offers `codec` behind all others, under its own number or, where that is taken, under a free one. Nothing happens
+    /// if the line has the encoding, or has no number left.
+    pub fn append_format(&mut self, codec: &Codec) {
+        if self.codecs().any(|known| known.same_encoding(codec)) {
+            return;
+        }
+        let Some(payload_type) = std::iter::once(codec.payload_type)
+            .chain(DYNAMIC)
+            .find(|number| !self.has_format(*number))
+        else {
+            return;
+        };
+        let codec = Codec {
+            payload_type,
+            ..codec.clone()
+        };
+        self.formats.push(payload_type.to_string());
+        self.lines
+            .push(Line::attribute("rtpmap", Some(&codec.mapping())));
+        if let Some(parameters) = &codec.parameters {
+            let text = format!("{payload_type} {parameters}");
+            self.lines.push(Line::attribute("fmtp", Some(&text)));
+        }
     }
 
     /// Whether a payload type is among the formats.
@@ -108,6 +136,32 @@ mod tests {
             "m=audio 4000 RTP/AVP 0 8 101\na=rtpmap:8 PCMA/8000\na=rtpmap:101 telephone-event/8000\n"
         );
         assert!(line.has_format(8) && !line.has_format(9));
+    }
+
+    #[test]
+    fn a_format_comes_in_at_the_end_under_a_number_that_is_free() {
+        let mut line = line("m=audio 4000 RTP/AVP 0 111\na=rtpmap:111 iLBC/8000\na=ptime:20\n");
+        line.append_format(&Codec::PCMU);
+        line.append_format(&Codec::opus());
+        line.append_format(&Codec::opus());
+        line.append_format(&Codec::telephone_event());
+        assert_eq!(
+            print(&line),
+            "m=audio 4000 RTP/AVP 0 111 96 101\na=rtpmap:111 iLBC/8000\na=ptime:20\na=rtpmap:96 opus/48000/2\n\
+             a=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\n"
+        );
+        for number in 96..=127 {
+            line.append_format(&Codec {
+                name: format!("x{number}").into(),
+                ..Codec::opus()
+            });
+        }
+        let full = line.formats.len();
+        line.append_format(&Codec {
+            name: "y".into(),
+            ..Codec::opus()
+        });
+        assert_eq!(line.formats.len(), full);
     }
 
     #[test]

@@ -175,6 +175,7 @@ impl Tape {
             sip: Config::new(vec![interface], 0),
             shards: 1,
             media_timeout: Duration::from_secs(60),
+            transcoded_calls_max: 0,
             hostname: "switch.example".to_owned(),
             options_ping: None,
             digest_algorithms: sip::auth::ALGORITHMS.to_vec(),

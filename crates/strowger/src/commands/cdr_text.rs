@@ -39,9 +39,15 @@ pub(crate) fn render(cdr: &Cdr, paint: Paint) -> String {
 pub(crate) fn relay(media: &CdrMedia) -> String {
     let one = |stream: &CdrStream| {
         let jitter = f64::from(stream.jitter_us) / 1000.0;
+        let codec = stream.codec.as_deref().map(|codec| format!("{codec}, "));
+        let transcoded = match stream.transcoded {
+            0 => String::new(),
+            packets => format!(", {packets} transcoded"),
+        };
         let encryption = stream.encryption.as_deref();
         format!(
-            "{} packets, {} lost, {jitter:.1} ms jitter{}",
+            "{}{} packets, {} lost, {jitter:.1} ms jitter{transcoded}{}",
+            codec.unwrap_or_default(),
             stream.packets,
             stream.lost,
             encryption.map_or(String::new(), |by| format!(", {by}"))
@@ -135,6 +141,8 @@ mod tests {
             media: Some(CdrMedia {
                 from_orig: CdrStream {
                     packets: 175,
+                    codec: Some("PCMA/8000".into()),
+                    transcoded: 170,
                     jitter_us: 1_250,
                     encryption: Some("DTLS AEAD_AES_128_GCM".into()),
                     ..CdrStream::default()
@@ -150,7 +158,7 @@ mod tests {
     fn an_answered_call() {
         let expected = "2023-11-14 22:13:20.000  sip:ann@a → sip:ben@b  answered, 3.5 s\n\
             \x20 domain acme, sip*@a → sip*@b, ended by the caller (Orig: Bye)\n\
-            \x20 media: caller 175 packets, 0 lost, 1.2 ms jitter, DTLS AEAD_AES_128_GCM; \
+            \x20 media: caller PCMA/8000, 175 packets, 0 lost, 1.2 ms jitter, 170 transcoded, DTLS AEAD_AES_128_GCM; \
              called 0 packets, 0 lost, 0.0 ms jitter";
         assert_eq!(render(&record(), Paint::plain()), expected);
     }

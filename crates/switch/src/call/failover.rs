@@ -17,6 +17,7 @@ use crate::trail::Trail;
 use model::cdr::CdrLeg;
 use model::counters::CallDirection;
 use sip::endpoint::Flow;
+use sip::event::FailCause;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -123,6 +124,37 @@ pub(crate) fn term_record(candidate: &Candidate) -> CdrLeg {
         request_uri: candidate.request_uri.as_str().to_owned(),
         ..CdrLeg::default()
     }
+}
+
+/// Statuses by which a called side says that it cannot use what it was offered (RFC 3261 §21.4.26, §21.6.4).
+const UNUSABLE_OFFER: [u16; 2] = [488, 606];
+
+/// The called side may have none of the caller's codecs: it is asked once more, with those that we can convert to. False
+/// when that is not it, or was tried before.
+pub(crate) fn offers_more(core: &mut Core, call: &mut Call, status: u16, cause: FailCause) -> bool {
+    let unusable = cause == FailCause::Response && UNUSABLE_OFFER.contains(&status);
+    if !unusable
+        || call.stage != Stage::Calling
+        || call.failover.heard
+        || !call.media.can_widen(core)
+    {
+        return false;
+    }
+    let target = Arc::clone(&call.plan.target);
+    call.trail.step("media", Some(target.label()), || {
+        format!("{status}: offered again, with codecs that we convert to")
+    });
+    call.b = Leg::new(None, term_record(&call.plan));
+    call.stage = Stage::Preparing;
+    let body = call.invite.as_deref().map(Body::of).unwrap_or_default();
+    match call.media.widen(core, &body) {
+        OfferOutcome::Ready(forward) => setup::call_out(core, call, forward),
+        OfferOutcome::Waiting => {}
+        OfferOutcome::Unusable(status, why) => {
+            hangup::release(core, call, Release::by_switch(status, why), Said::Nothing);
+        }
+    }
+    true
 }
 
 /// An attempt failed: the next connection is called, or the call is released.

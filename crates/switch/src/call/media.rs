@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `body.rs` | what is in a message's body |
 //! | `path.rs` | whether media pass the relay |
-//! | `policy.rs` | what a connection's record asks, and what that makes of codecs |
+//! | `policy.rs` | what a connection's record asks |
+//! | `codecs.rs` | which codecs one side sees in the other's descriptions |
 //! | `slots.rs` | media lines that the two sides do not have in common |
 //! | `offer.rs`, `answer.rs` | descriptions on their way through |
 //! | `secure.rs` | keys of SRTP |
@@ -22,6 +23,7 @@
 
 mod answer;
 mod body;
+mod codecs;
 mod early;
 mod face;
 mod lines;
@@ -51,7 +53,7 @@ use crate::directory::Connection;
 use crate::plan::Candidate;
 use crate::switch::Core;
 use ::media::relay::Side;
-use ::media::sdp::Session;
+use ::media::sdp::{MediaLine, Session};
 use sip::endpoint::Flow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +73,7 @@ pub(crate) enum OfferOutcome {
 }
 
 /// An offer on the table, its lines by slot.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Offered {
     side: Side,
     /// As its sender made it.
@@ -97,6 +99,12 @@ pub(crate) struct CallMedia {
     b: Face,
     /// The offer on the table. Its answer tells what its lines mean.
     offered: Option<Offered>,
+    /// What each side last said of its lines, by slot, once that was agreed to.
+    heard: [Vec<MediaLine>; 2],
+    /// The called side refused the caller's codecs, and is offered those that we can convert to.
+    widened: bool,
+    /// Audio is converted, or was: the call has a place among those that may.
+    transcoded: bool,
     /// The call was answered, so that pauses may be filled: before that, silence would drown ringing.
     confirmed: bool,
     /// An offer whose relays are still being opened.
@@ -134,6 +142,9 @@ impl CallMedia {
             a,
             b,
             offered: None,
+            heard: [Vec::new(), Vec::new()],
+            widened: false,
+            transcoded: false,
             confirmed: false,
             waiting: None,
             recorded: None,
@@ -156,23 +167,72 @@ impl CallMedia {
         self.early_answer = None;
         if fresh.asked == self.asked && fresh.b.serves_like(&self.b) {
             self.b.signalling = fresh.b.signalling;
-            self.secure.forget(Side::B);
-            if let Some(offered) = &mut self.offered {
-                let policy = self.b.policy;
-                self.secure
-                    .write_offer(&mut core.keys, Side::B, policy, &mut offered.given);
-            }
-            return OfferOutcome::Ready(if self.offered.is_some() {
-                self.offer_for_other(Side::A)
-            } else {
-                body.clone()
-            });
+            self.widened = false;
+            return self.offer_anew(core, body);
         }
         self.close(core);
         let mut spent = std::mem::take(&mut self.spent);
         spent.extend(std::mem::take(&mut self.lines).into_iter().flatten());
-        *self = Self { spent, ..fresh };
+        let transcoded = self.transcoded;
+        *self = Self {
+            spent,
+            transcoded,
+            ..fresh
+        };
         self.begin(core, body)
+    }
+
+    /// Whether the call has taken a place among those whose audio may be converted.
+    pub(crate) fn is_transcoded(&self) -> bool {
+        self.transcoded
+    }
+
+    fn may_transcode(&self, core: &Core) -> bool {
+        self.transcoded || core.transcoded_calls < core.config.transcoded_calls_max
+    }
+
+    /// Whether the called side, which refused the codecs it was offered, can be offered others.
+    pub(crate) fn can_widen(&self, core: &Core) -> bool {
+        let offered = self
+            .offered
+            .as_ref()
+            .filter(|offered| offered.side == Side::A);
+        !self.widened
+            && self.asked != Path::Direct
+            && self.may_transcode(core)
+            && offered.is_some_and(|offered| codecs::can_be_widened(&offered.given))
+            && !self.b.policy.pcmu_only
+    }
+
+    /// The called side is offered the same again, and the codecs that we can convert to.
+    pub(crate) fn widen(&mut self, core: &mut Core, body: &Body) -> OfferOutcome {
+        self.widened = true;
+        if self.path != Path::Relay {
+            self.path = Path::Relay;
+            return self.begin(core, body);
+        }
+        self.offer_anew(core, body)
+    }
+
+    /// The caller's offer for another dialog with the called side, by the relays that there are.
+    fn offer_anew(&mut self, core: &mut Core, body: &Body) -> OfferOutcome {
+        self.secure.forget(Side::B);
+        self.heard[index(Side::B)].clear();
+        let offered = self.offered.as_ref();
+        let Some(offered) = offered.filter(|offered| offered.side == Side::A) else {
+            // The caller leaves it to the called side to make an offer.
+            self.offered = None;
+            return OfferOutcome::Ready(body.clone());
+        };
+        let said = offered.said.clone();
+        match self.given_for(core, Side::A, &said, false) {
+            Ok(given) => {
+                let side = Side::A;
+                self.offered = Some(Offered { side, said, given });
+                OfferOutcome::Ready(self.offer_for_other(Side::A))
+            }
+            Err(why) => OfferOutcome::Unusable(488, why),
+        }
     }
 
     fn face(&self, side: Side) -> &Face {
@@ -180,5 +240,12 @@ impl CallMedia {
             Side::A => &self.a,
             Side::B => &self.b,
         }
+    }
+}
+
+fn index(side: Side) -> usize {
+    match side {
+        Side::A => 0,
+        Side::B => 1,
     }
 }

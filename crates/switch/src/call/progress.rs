@@ -91,6 +91,9 @@ pub(crate) fn on_failed(
     cause: FailCause,
 ) {
     call.b.session = None;
+    if failover::offers_more(core, call, status, cause) {
+        return;
+    }
     let (status_out, text) = match (cause, response) {
         (FailCause::Response, Some(response)) => (
             relayed_status(status),

@@ -1,12 +1,13 @@
 //! The table as a media thread uses it: one relay between two far ends, on simulated time.
 
 mod recorded;
+mod transcoded;
 
 use super::*;
-use crate::relay::{Payloads, Protection, SideKeys, StreamStats};
+use crate::dtmf;
+use crate::relay::{Conversion, Payloads, Protection, SideKeys, StreamStats};
 use crate::rtp::Header;
-use crate::sdp::Session;
-use crate::{dtmf, rtcp};
+use crate::sdp::{MediaLine, Session};
 
 const RELAY: RelayId = RelayId(1);
 const A: &str = "198.51.100.1:4000";
@@ -34,6 +35,16 @@ fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
         ssrc,
     }
     .packet(&[0xff; 160])
+}
+
+/// An audio line with these formats; 96 is Opus, 101 and 110 are key presses at 8 and at 48 kHz.
+fn line(formats: &str) -> MediaLine {
+    let text = format!(
+        "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\nm=audio 4000 RTP/AVP {formats}\n\
+         a=rtpmap:96 opus/48000/2\na=rtpmap:101 telephone-event/8000\na=rtpmap:110 telephone-event/48000\n"
+    );
+    let session = Session::parse(text.as_bytes()).expect("in order");
+    session.media[0].clone()
 }
 
 fn opening() -> Opening {

@@ -2,7 +2,7 @@
 
 use super::{Body, CallMedia};
 use crate::switch::Core;
-use ::media::relay::{Command, Noise, RelayId, RelayStats, Side, Silent, Traffic};
+use ::media::relay::{Command, Conversion, Noise, RelayId, RelayStats, Side, Silent, Traffic};
 use ::media::sdp::Session;
 use std::time::Duration;
 
@@ -16,6 +16,10 @@ pub(super) struct Line {
     /// Our RTP ports towards the two sides; zero until the relay is open.
     pub(super) a_port: u16,
     pub(super) b_port: u16,
+    /// What packets to each side need so that it understands them.
+    pub(super) conversions: [Option<Conversion>; 2],
+    /// The codec that each side speaks, by the last answer.
+    pub(super) codecs: [Option<String>; 2],
     pub(super) expects_a: bool,
     pub(super) expects_b: bool,
     /// What the two sides are sent in pauses, by the last answer.
@@ -92,6 +96,8 @@ impl CallMedia {
             traffic_before: None,
             a_port: 0,
             b_port: 0,
+            conversions: [None, None],
+            codecs: [None, None],
             expects_a: false,
             expects_b: false,
             noise: [None; 2],

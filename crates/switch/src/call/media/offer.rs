@@ -1,11 +1,12 @@
 //! Offers: from the one side's words to what the other side is offered.
 
 use super::body::parse;
-use super::{Body, CallMedia, MAX_LINES, OfferOutcome, Offered, Path, policy};
+use super::codecs::{self, Reach};
+use super::{Body, CallMedia, MAX_LINES, OfferOutcome, Offered, Path, index};
 use crate::switch::Core;
 use ::media::relay::{Command, Side, Traffic};
-use ::media::sdp::Session;
 use ::media::sdp::anchor::{LocalMedia, anchored, passthrough};
+use ::media::sdp::{MediaLine, Session};
 use model::EncryptedAudio;
 
 impl CallMedia {
@@ -42,7 +43,7 @@ impl CallMedia {
             Err(why) => return OfferOutcome::Unusable(488, why),
         };
         self.settle_path(side, &session);
-        let offered = match self.offered_by(core, side, session) {
+        let offered = match self.offered_by(core, side, session, false) {
             Ok(offered) => offered,
             Err(why) => return OfferOutcome::Unusable(488, why),
         };
@@ -71,19 +72,21 @@ impl CallMedia {
         }
     }
 
-    /// An offer of `side` by slot, and what becomes of it for the other side.
+    /// An offer of `side` by slot, and what becomes of it for the other side. `once`: it cannot be repeated in other
+    /// words, for it stands in a response.
     pub(super) fn offered_by(
         &mut self,
         core: &mut Core,
         side: Side,
         session: Session,
+        once: bool,
     ) -> Result<Offered, String> {
         let said = self.slots.by_slot(side, session, true);
         if self.slots.len() > MAX_LINES {
             self.slots.disagree();
             return Err("Too many media lines".to_owned());
         }
-        match self.given_for(core, side, &said) {
+        match self.given_for(core, side, &said, once) {
             Ok(given) => Ok(Offered { side, said, given }),
             Err(why) => {
                 self.slots.disagree();
@@ -93,11 +96,12 @@ impl CallMedia {
     }
 
     /// What becomes of an offer of `side` for the other side.
-    fn given_for(
+    pub(super) fn given_for(
         &mut self,
         core: &mut Core,
         side: Side,
         said: &Session,
+        once: bool,
     ) -> Result<Session, String> {
         let (from, to) = (self.face(side).policy, self.face(side.other()).policy);
         let relayed = self.path == Path::Relay;
@@ -108,10 +112,23 @@ impl CallMedia {
                     self.secure.take_offer(side, policy, said)?;
                 }
             }
-            return policy::narrow_offer(said.clone(), from, to, relayed);
+            return codecs::offer_for_other(said.clone(), from, to, |_, _| Reach::Direct);
         }
         self.secure.take_offer(side, from, said)?;
-        let mut given = policy::narrow_offer(said.clone(), from, to, relayed)?;
+        let heard = &self.heard[index(side.other())];
+        let widens = self.widened || once;
+        let may_transcode = self.may_transcode(core);
+        let reach = |slot: usize, line: &MediaLine| {
+            if !may_transcode {
+                return codecs::without_transcoding(line);
+            }
+            let lacks = match heard.get(slot) {
+                Some(said) => !codecs::may_have_one_of(Some(said), line),
+                None => widens,
+            };
+            if lacks { Reach::Widened } else { Reach::Own }
+        };
+        let mut given = codecs::offer_for_other(said.clone(), from, to, reach)?;
         self.secure
             .write_offer(&mut core.keys, side.other(), to, &mut given);
         Ok(given)
@@ -125,7 +142,8 @@ impl CallMedia {
         if let Some(offered) = self.offered.take() {
             if offered.side == side {
                 self.protect(core, side, true);
-                self.describe(core, side, &offered.said, None);
+                self.describe(core, side, &offered.said);
+                self.name_payloads(core, side.other(), &offered.given);
             }
             self.offered = Some(offered);
         }

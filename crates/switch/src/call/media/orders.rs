@@ -1,10 +1,9 @@
-//! What the relays are told of the two sides: addresses, payload types, keys, handshakes, recoding.
+//! What the relays are told of the two sides: addresses, payload types, keys, handshakes, conversions.
 
 use super::path::is_private;
-use super::{CallMedia, policy};
+use super::{CallMedia, Offered, codecs, index};
 use crate::switch::Core;
-use ::media::g711::{self, Law};
-use ::media::relay::{Command, Payloads, Side};
+use ::media::relay::{Command, Conversion, Payloads, Side};
 use ::media::sdp::Session;
 use std::net::SocketAddr;
 
@@ -47,15 +46,8 @@ impl CallMedia {
         }
     }
 
-    /// Tells the relays where a side wants its media. `offer` is what it answered, which names the payload
-    /// types it is going to send.
-    pub(super) fn describe(
-        &mut self,
-        core: &mut Core,
-        side: Side,
-        session: &Session,
-        offer: Option<&Session>,
-    ) {
+    /// Tells the relays where a side wants its media.
+    pub(super) fn describe(&mut self, core: &mut Core, side: Side, session: &Session) {
         let signalling = match side {
             Side::A => self.a.signalling,
             Side::B => self.b.signalling,
@@ -77,7 +69,7 @@ impl CallMedia {
                 Side::A => line.expects_a = expect_media,
                 Side::B => line.expects_b = expect_media,
             }
-            line.is_audio = policy::is_audio(media);
+            line.is_audio = codecs::is_audio(media);
             let relay = line.relay;
             core.media(Command::Remote {
                 relay,
@@ -87,44 +79,66 @@ impl CallMedia {
                 expect_media,
                 strict: false,
             });
-            core.media(Command::Payloads {
-                relay,
-                side: side.other(),
-                payloads: Box::new(Payloads::of(media)),
-            });
-            if let Some(offered) = offer.and_then(|offer| offer.media.get(index)) {
-                core.media(Command::Payloads {
-                    relay,
-                    side,
-                    payloads: Box::new(Payloads::of(offered)),
-                });
-            }
         }
         self.follow_audio(core);
     }
 
-    /// Where one side understands but one law of G.711, frames of the other are recoded for it. `given` is what became
-    /// of the answer `said` for the side that offered.
-    pub(super) fn recode(&self, core: &mut Core, answerer: Side, said: &Session, given: &Session) {
-        if !self.a.policy.pcmu_only && !self.b.policy.pcmu_only {
-            return;
-        }
-        for (slot, line) in self.lines.iter().enumerate() {
+    /// Tells the relays what the payload types of a side mean, which are those of the description it was given.
+    pub(super) fn name_payloads(&self, core: &mut Core, side: Side, given: &Session) {
+        for (media, line) in given.media.iter().zip(&self.lines) {
             let Some(relay) = line.as_ref().map(|line| line.relay) else {
                 continue;
             };
-            for (side, session) in [(answerer, said), (answerer.other(), given)] {
-                // An answer may name more than was offered (RFC 3264 §6.1); its record says what we use of it.
-                let pcmu_only = match side {
-                    Side::A => self.a.policy.pcmu_only,
-                    Side::B => self.b.policy.pcmu_only,
-                };
-                let law = session.media.get(slot).and_then(|line| {
-                    let mu = pcmu_only && line.has_format(g711::PCMU);
-                    mu.then_some(Law::Mu).or_else(|| policy::only_law(line))
-                });
-                core.media(Command::Recode { relay, side, law });
+            core.media(Command::Payloads {
+                relay,
+                side,
+                payloads: Box::new(Payloads::of(media)),
+            });
+        }
+    }
+
+    /// Tells the relays what packets need on their way, where that has changed. `said` is the answer to an offer,
+    /// `given` what became of it for the side that offered.
+    pub(super) fn convert(
+        &mut self,
+        core: &mut Core,
+        offered: &Offered,
+        said: &Session,
+        given: &Session,
+    ) {
+        let offerer = offered.side;
+        let mut transcodes = false;
+        for (slot, line) in self.lines.iter_mut().enumerate() {
+            let lines = [&offered.said, &offered.given, said, given];
+            let [own, passed_on, said, given] = lines.map(|session| session.media.get(slot));
+            let (Some(line), Some(own), Some(passed_on), Some(said), Some(given)) =
+                (line, own, passed_on, said, given)
+            else {
+                continue;
+            };
+            let understood = codecs::agreed(own, given);
+            let taken_up = codecs::taken_up(said, passed_on);
+            let to_answerer = Conversion::between(given, Some(own), &taken_up);
+            let to_offerer = Conversion::between(passed_on, Some(said), &understood);
+            for (side, conversion, spoken) in [
+                (offerer.other(), to_answerer, said),
+                (offerer, to_offerer, given),
+            ] {
+                line.codecs[index(side)] = codecs::spoken(spoken);
+                transcodes |= conversion.as_ref().is_some_and(Conversion::transcodes);
+                if line.conversions[index(side)] != conversion {
+                    line.conversions[index(side)].clone_from(&conversion);
+                    core.media(Command::Convert {
+                        relay: line.relay,
+                        side,
+                        conversion: conversion.map(Box::new),
+                    });
+                }
             }
+        }
+        if transcodes && !self.transcoded {
+            self.transcoded = true;
+            core.transcoded_calls += 1;
         }
     }
 }

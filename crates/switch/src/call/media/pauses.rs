@@ -1,10 +1,18 @@
 //! What a side is sent while the other says nothing.
 
+use super::codecs::is_audio;
 use super::lines::Line;
-use super::{CallMedia, policy};
+use super::{CallMedia, index};
 use crate::switch::Core;
-use ::media::relay::{Command, Side};
-use ::media::sdp::Session;
+use ::media::g711::Law;
+use ::media::relay::{Command, Noise, Side};
+use ::media::sdp::{Codec, MediaLine, Session};
+
+/// Payload type of comfort noise at 8 kHz (RFC 3551 §6).
+const COMFORT_NOISE: u8 = 13;
+
+/// Its clock; it can only go between packets that have the same.
+const COMFORT_NOISE_CLOCK_HZ: u32 = 8_000;
 
 impl CallMedia {
     /// The call is answered: from now on pauses are filled, and handshakes have to end.
@@ -48,11 +56,10 @@ impl CallMedia {
             let answering = (answerer, said, said);
             let offering = (answerer.other(), given, offered);
             for (side, accepted, own) in [answering, offering] {
-                let index = if side == Side::A { 0 } else { 1 };
                 let listens = own.effective_direction(slot).receives();
-                let noise = accepted.media.get(slot).and_then(policy::noise_for);
+                let noise = accepted.media.get(slot).and_then(noise_for);
                 let noise = noise.filter(|_| listens);
-                line.noise[index] = noise.filter(|_| policies[index].comfort_noise);
+                line.noise[index(side)] = noise.filter(|_| policies[index(side)].comfort_noise);
                 if side == Side::B {
                     line.silence = noise;
                 }
@@ -72,4 +79,20 @@ impl Line {
             core.media(Command::ComfortNoise { relay, side, noise });
         }
     }
+}
+
+/// What a far end that accepted `line` can be sent in a pause.
+fn noise_for(line: &MediaLine) -> Option<Noise> {
+    if !is_audio(line) {
+        return None;
+    }
+    let spoken = line.codecs().find(Codec::is_media);
+    let clock = spoken.map(|codec| codec.clock_rate_hz);
+    if line.has_format(COMFORT_NOISE) && clock == Some(COMFORT_NOISE_CLOCK_HZ) {
+        return Some(Noise::Described);
+    }
+    let mut codecs = line.codecs();
+    codecs
+        .find_map(|codec| Law::of(codec.payload_type))
+        .map(Noise::Silence)
 }

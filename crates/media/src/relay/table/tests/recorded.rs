@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::codec::Format;
-use crate::g711::Law;
 use crate::recorder::{Coding, Meaning};
 use crate::srtp::{Context, KeySeed, KeySource, Suite};
 
@@ -127,10 +126,11 @@ fn a_sealed_packet_is_recorded_open_and_in_its_own_law() {
         side: Side::A,
         protection: Protection::Keys(Box::new(SideKeys { receive, send })),
     });
-    world.command(Command::Recode {
+    let conversion = Conversion::between(&line("0"), None, &line("8"));
+    world.command(Command::Convert {
         relay: RELAY,
         side: Side::B,
-        law: Some(Law::A),
+        conversion: conversion.map(Box::new),
     });
     let clear = rtp(7, 1);
     let mut buffer = clear.clone();
