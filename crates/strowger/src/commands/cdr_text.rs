@@ -27,7 +27,7 @@ pub(crate) fn render(cdr: &Cdr, paint: Paint) -> String {
         ),
     ];
     if let Some(media) = &cdr.media {
-        lines.push(format!("  {}", relay(media)));
+        lines.extend(relay(media));
     }
     if let Some(recording) = &cdr.recording {
         lines.push(format!("  {}", recorded(recording, paint)));
@@ -35,8 +35,8 @@ pub(crate) fn render(cdr: &Cdr, paint: Paint) -> String {
     lines.join("\n")
 }
 
-/// What the relay saw, in one line.
-pub(crate) fn relay(media: &CdrMedia) -> String {
+/// What the relay saw, a line for each side.
+fn relay(media: &CdrMedia) -> [String; 2] {
     let one = |stream: &CdrStream| {
         let jitter = f64::from(stream.jitter_us) / 1000.0;
         let codec = stream.codec.as_deref().map(|codec| format!("{codec}, "));
@@ -53,11 +53,10 @@ pub(crate) fn relay(media: &CdrMedia) -> String {
             encryption.map_or(String::new(), |by| format!(", {by}"))
         )
     };
-    format!(
-        "media: caller {}; called {}",
-        one(&media.from_orig),
-        one(&media.from_term)
-    )
+    [
+        format!("  media from the caller: {}", one(&media.from_orig)),
+        format!("  media from the called: {}", one(&media.from_term)),
+    ]
 }
 
 fn recorded(recording: &CdrRecording, paint: Paint) -> String {
@@ -158,8 +157,9 @@ mod tests {
     fn an_answered_call() {
         let expected = "2023-11-14 22:13:20.000  sip:ann@a → sip:ben@b  answered, 3.5 s\n\
             \x20 domain acme, sip*@a → sip*@b, ended by the caller (Orig: Bye)\n\
-            \x20 media: caller PCMA/8000, 175 packets, 0 lost, 1.2 ms jitter, 170 transcoded, DTLS AEAD_AES_128_GCM; \
-             called 0 packets, 0 lost, 0.0 ms jitter";
+            \x20 media from the caller: PCMA/8000, 175 packets, 0 lost, 1.2 ms jitter, 170 transcoded, \
+             DTLS AEAD_AES_128_GCM\n\
+            \x20 media from the called: 0 packets, 0 lost, 0.0 ms jitter";
         assert_eq!(render(&record(), Paint::plain()), expected);
     }
 
