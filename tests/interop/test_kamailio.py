@@ -150,6 +150,7 @@ def test_a_carrier_that_wants_registration_and_digest_and_stays_in_the_path(line
     wait_until("Kamailio has forgotten the trunk", refused, 10, every=0.2)
 
 
+@pytest.mark.long
 def test_a_reinvite_of_either_side_follows_the_record_route(line):
     one = line("TCP").registered()
     call, leg = one.out()
