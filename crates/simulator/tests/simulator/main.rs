@@ -1,0 +1,21 @@
+//! Calls in a simulated world, in one binary: one link instead of two dozen. A file, a subject.
+
+mod addresses;
+mod calls;
+mod dtls;
+mod failover;
+mod identity;
+mod limits;
+mod media_fields;
+mod mid_call_identity;
+mod minimum_duration;
+mod ownership;
+mod pings;
+mod recording;
+mod registration;
+mod ringing;
+mod seeds;
+mod session_timer;
+mod transcoding;
+mod translations;
+mod wire;
