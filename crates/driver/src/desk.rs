@@ -40,6 +40,10 @@ impl MediaDesk {
 
     /// Obeys; opening is answered at once.
     pub(crate) fn command(&mut self, now: Instant, command: Command) -> Option<Event> {
+        if let Command::Reopen { relay, .. } = command {
+            let why = "ports of an earlier process cannot be bound again yet".to_owned();
+            return Some(Event::OpenFailed { relay, why });
+        }
         let Command::Open {
             relay,
             a,

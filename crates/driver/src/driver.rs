@@ -550,6 +550,7 @@ impl Seat {
             digest_algorithms: config.digest_algorithms.clone(),
             key_seed: ::media::srtp::KeySeed(rand::random()),
             dtls_fingerprint: self.endpoint.fingerprint(),
+            keeps_calls: false,
         };
         let mut switch = Switch::new(shard_config, rand::random(), clock());
         for change in directory {

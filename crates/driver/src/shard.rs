@@ -329,6 +329,8 @@ impl Shard {
                 }
             }
             Output::Cdr(cdr) => self.outside.cdrs.push(cdr),
+            // Nobody asked for them: [`switch::ShardConfig::keeps_calls`].
+            Output::Keep { .. } | Output::Forget { .. } => {}
             Output::Handover { shard, flow, bytes } => {
                 self.outside
                     .shards

@@ -501,7 +501,7 @@ impl World {
                     let answer = sip::endpoint::Input::Answer { question, result };
                     self.give(shard, Input::Sip(answer));
                 }
-                Output::Misbehaved { .. } => {}
+                Output::Keep { .. } | Output::Forget { .. } | Output::Misbehaved { .. } => {}
             }
         }
     }
@@ -677,6 +677,7 @@ fn switches(
                 digest_algorithms: sip::auth::ALGORITHMS.to_vec(),
                 key_seed: KeySeed([owner as u8; 32]),
                 dtls_fingerprint: dtls_fingerprint(),
+                keeps_calls: false,
             };
             Switch::new(shard, random.next_u64(), clock)
         })

@@ -18,10 +18,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         "driver",
         &["bus", "media", "model", "sip", "sockets", "store", "switch"],
     ),
-    ("media", &[]),
+    ("keep", &[]),
+    ("media", &["keep"]),
     ("model", &[]),
     ("simulator", &["media", "model", "sip", "switch"]),
-    ("sip", &[]),
+    ("sip", &["keep"]),
     ("sockets", &[]),
     ("store", &["model"]),
     (
@@ -39,11 +40,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "switch",
         ],
     ),
-    ("switch", &["media", "model", "sip"]),
+    ("switch", &["keep", "media", "model", "sip"]),
 ];
 
 /// The crates that decide. They are told the time and handed bytes; they never fetch either.
-const PURE: &[&str] = &["media", "model", "sip", "switch"];
+const PURE: &[&str] = &["keep", "media", "model", "sip", "switch"];
 
 /// Crates that reach the operating system, and so must not lie anywhere beneath a pure one.
 const IMPURE_CRATES: &[&str] = &[

@@ -47,10 +47,11 @@ pub use call::recording::FOLDER as RECORDINGS_FOLDER;
 pub use call::{CallKey, MAX_RING_SECONDS, STATISTICS_WAIT_SECONDS};
 pub use directory::{Directory, DirectoryChange, DomainPart};
 pub use explain::explain;
+pub use keep::Damaged;
 pub use outbound_registration::REGISTERS_PER_SECOND;
 pub use pings::PINGS_PER_SECOND;
 pub use registrar::{MAX_EXPIRES_SECONDS, MIN_EXPIRES_SECONDS};
-pub use switch::{Clock, Input, Output, ShardConfig, Stats, Switch};
+pub use switch::{Clock, Input, Output, RestoreReport, ShardConfig, Stats, Switch};
 
 /// What we call ourselves in `User-Agent` and `Server`, where a connection wants that shown.
 pub const SOFTWARE: &str = concat!("Strowger/", env!("CARGO_PKG_VERSION"));

@@ -11,6 +11,7 @@ use crate::outbound_registration::OutboundRegistrations;
 use crate::pings::Pings;
 use crate::quarantine::{self, Quarantine};
 use crate::registrar::Registrar;
+use keep::Damaged;
 use media::dtls::Fingerprint;
 use media::recorder::{self, RecordingId};
 use media::relay::{Command, Event as MediaEvent, RelayId, Side};
@@ -83,6 +84,8 @@ pub struct ShardConfig {
     pub key_seed: KeySeed,
     /// Of the certificate that the media threads shake hands with.
     pub dtls_fingerprint: Fingerprint,
+    /// Whether calls are to outlive the process: [`Output::Keep`] and [`Output::Forget`] are told then.
+    pub keeps_calls: bool,
 }
 
 /// Something that happened outside.
@@ -134,6 +137,22 @@ pub enum Output {
     Recording(recorder::Command),
     /// Write this record.
     Cdr(Box<Cdr>),
+    /// Write this into the journal, in place of what stands there under this key, before anything of this turn is sent:
+    /// nothing is said that is not kept. Told at most once per call and input, and before everything else.
+    Keep {
+        /// Names a call for as long as it is kept, also in the process that comes after this one.
+        key: u64,
+        /// All that there is to keep of it; see [`Switch::restore`].
+        state: Vec<u8>,
+    },
+    /// The call is over, nothing has to be said of it any more, and its record has been handed out.
+    ///
+    /// This may be written late but never early: not before the records handed out until now are stored. A call whose
+    /// entry is still there hands its record out again after a restart, under the same identifier.
+    Forget {
+        /// The key of the call.
+        key: u64,
+    },
     /// Give this message to the shard that owns it.
     Handover {
         /// Number of the shard.
@@ -154,6 +173,18 @@ pub enum Output {
         /// Which rule.
         why: Misbehaviour,
     },
+}
+
+/// What became of the calls of an earlier process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Calls that go on.
+    pub resumed: usize,
+    /// Calls that were over but for the last words, or cannot go on: both sides are told, and the record is written.
+    pub ended: usize,
+    /// Entries that could not be read in full, by their keys. If the part with the record could, that is written. All are
+    /// told to be forgotten.
+    pub unreadable: Vec<(u64, Damaged)>,
 }
 
 /// What a shard holds and has done.
@@ -356,6 +387,22 @@ impl Switch {
         self.pings.on_time(&mut self.core);
         quarantine::on_time(&mut self.core);
         self.pump();
+    }
+
+    /// Takes over the calls of an earlier process, by the entries of its journal: the last [`Output::Keep`] under each
+    /// key. To be called once, after the records ([`Input::Directory`]) and before anything else is handled; then
+    /// [`poll`](Self::poll) has relays to open again, records of calls that could not go on, and messages.
+    pub fn restore<'a>(
+        &mut self,
+        clock: Clock,
+        entries: impl IntoIterator<Item = (u64, &'a [u8])>,
+    ) -> RestoreReport {
+        self.core.clock = clock;
+        let mut report = RestoreReport::default();
+        for (key, _) in entries {
+            report.unreadable.push((key, Damaged::Short));
+        }
+        report
     }
 
     /// The next thing to do outside; `None` when there is nothing more.

@@ -139,6 +139,20 @@ pub enum Command {
         /// What will be carried.
         traffic: Traffic,
     },
+    /// Bind these very ports again, which a relay of an earlier process had; answered as [`Command::Open`] is. What
+    /// else that relay was told follows.
+    Reopen {
+        /// The relay, by the name it had.
+        relay: RelayId,
+        /// Local address towards side A, and the RTP port there.
+        a: SocketAddr,
+        /// The same towards side B.
+        b: SocketAddr,
+        /// See [`Command::Open`].
+        timeout: Duration,
+        /// What is carried.
+        traffic: Traffic,
+    },
     /// What signalling says about the far end of one side: after every offer or answer from it.
     Remote {
         /// Which relay.

@@ -186,7 +186,9 @@ impl RelayTable {
         command: Command,
     ) -> Result<Option<Event>, CommandError> {
         match command {
-            Command::Open { .. } => return Err(CommandError::NeedsSockets),
+            Command::Open { .. } | Command::Reopen { .. } => {
+                return Err(CommandError::NeedsSockets);
+            }
             Command::Remote {
                 relay,
                 side,

@@ -172,6 +172,7 @@ impl Tape {
             alternate: false,
         };
         let config = ShardConfig {
+            keeps_calls: false,
             sip: Config::new(vec![interface], 0),
             shards: 1,
             media_timeout: Duration::from_secs(60),
