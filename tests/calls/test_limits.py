@@ -1,4 +1,4 @@
-"""`limits-max-active-calls-*`: N calls pass, the next one does not, and a hang-up makes room."""
+"""`limits-max-active-calls-*` of connections and domains: N calls pass, the next one does not, a hang-up makes room."""
 
 import contextlib
 import sqlite3
@@ -62,6 +62,31 @@ def test_a_reinvite_does_not_count(carriers):
     call.ack()
     leg.expect("ACK")
     hang_up(two, (call, leg))
+
+
+@pytest.mark.parametrize("field, value", [("total", 2), ("offnet", "2")])
+def test_one_call_too_many_for_a_domain_is_refused(carriers, field, value):
+    two = carriers(a={"connection_is_carrier_trunk": "no"})
+    path = f"/domains/{two.tenant.domain}"
+    api = two.tenant.api
+    assert api.put(path, {f"limits-max-active-calls-{field}": value}).status == 202
+    up = [answered(two), answered(two)]
+    shown = api.get(path).json
+    assert (shown["active-calls-total-current"], shown["active-calls-offnet-current"]) == (2, 2)
+    refused = two.call()
+    assert refused.expect(503).get("Retry-After") is None
+    assert two.record(refused)["release_text"] == "Domain limit"
+    hang_up(two, up.pop())
+    up.append(answered(two))
+    # A carrier is told that the called side is busy: it would take a 503 for an outage of ours.
+    two.tenant.change("a", connection_is_carrier_trunk="yes")
+    two.call().expect(486)
+    # No limit any more.
+    assert api.put(path, {f"limits-max-active-calls-{field}": 0}).status == 202
+    up.append(answered(two))
+    for pair in up:
+        hang_up(two, pair)
+    wait_until("no call is up", lambda: api.get(path).json["active-calls-total-current"] == 0)
 
 
 def maxima(switch):

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bus::{Answer, Bus, Question};
 use jiff::Timestamp;
-use model::{ApiKey, ConnectionKey, CountersNow, Domain, ExplainRequest, Explanation};
+use model::{ApiKey, ConnectionKey, CountersNow, Domain, DomainCalls, ExplainRequest, Explanation};
 use store::{LAST_USED_GRAIN_MS, Reader, Store, Writer};
 use tokio::sync::Semaphore;
 
@@ -181,6 +181,14 @@ impl ApiState {
     pub(crate) async fn counters(&self, connections: Vec<ConnectionKey>) -> Vec<CountersNow> {
         match self.inner.bus.ask(Question::Counters(connections)).await {
             Ok(Answer::Counters(counters)) => counters,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Calls of domains, in the order of the names; empty when the switch does not answer.
+    pub(crate) async fn domain_calls(&self, domains: Vec<String>) -> Vec<DomainCalls> {
+        match self.inner.bus.ask(Question::DomainCalls(domains)).await {
+            Ok(Answer::DomainCalls(calls)) => calls,
             _ => Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! Questions that only the running switch can answer.
 
 use crate::Bus;
-use model::{ConnectionKey, CountersNow, ExplainRequest, Explanation};
+use model::{ConnectionKey, CountersNow, DomainCalls, ExplainRequest, Explanation};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub enum Question {
     Explain(ExplainRequest),
     /// How many calls do these connections carry?
     Counters(Vec<ConnectionKey>),
+    /// How many calls do these domains have up?
+    DomainCalls(Vec<String>),
     /// Does the switch take calls?
     Health,
 }
@@ -31,6 +33,8 @@ pub enum Answer {
     Explain(Box<Explanation>),
     /// One reading per connection asked for, in that order; zeros where no call ever was.
     Counters(Vec<CountersNow>),
+    /// One reading per domain asked for, in that order; zeros where no call ever was.
+    DomainCalls(Vec<DomainCalls>),
     /// How the switch is.
     Health(Health),
 }

@@ -81,6 +81,10 @@ impl Answers {
                     Question::Counters(keys) => {
                         Answer::Counters(keys.iter().map(|key| answers.counters.now(key)).collect())
                     }
+                    Question::DomainCalls(domains) => {
+                        let calls = domains.iter().map(|name| answers.counters.calls_of(name));
+                        Answer::DomainCalls(calls.collect())
+                    }
                     Question::Health => Answer::Health(answers.health().await),
                 };
                 asked.answer(answer);

@@ -1,13 +1,15 @@
-//! Live counters of all connections, by key, and their monthly maxima in the store.
+//! Live counters of all connections and domains, by key, and the monthly maxima of connections in the store.
 //!
-//! The call path does not come here: there every connection has its counters at hand.
+//! The call path does not come here: there every connection and every domain has its counters at hand.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::datetime::Month;
-use model::{CallMaxima, ConnectionCounters, ConnectionKey, CountersNow};
+use model::{
+    CallMaxima, ConnectionCounters, ConnectionKey, CountersNow, DomainCalls, DomainCounters,
+};
 use store::Store;
 use tokio::sync::watch;
 use tracing::warn;
@@ -21,10 +23,11 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// How many attempts the last ones get when the switch stops.
 const LAST_ATTEMPTS: u32 = 3;
 
-/// The counters of every connection, the same ones for as long as it exists.
+/// The counters of every connection and of every domain, the same ones for as long as it exists.
 #[derive(Default)]
 pub(crate) struct CounterBook {
     counters: Mutex<HashMap<ConnectionKey, Arc<ConnectionCounters>>>,
+    domains: Mutex<HashMap<String, Arc<DomainCounters>>>,
 }
 
 impl CounterBook {
@@ -49,6 +52,26 @@ impl CounterBook {
         counters
             .map(|counters| counters.now(month()))
             .unwrap_or_default()
+    }
+
+    /// The counters of a domain.
+    pub(crate) fn of_domain(&self, domain: &str) -> Arc<DomainCounters> {
+        Arc::clone(self.lock_domains().entry(domain.to_owned()).or_default())
+    }
+
+    /// The calls of a domain; none where none ever was.
+    pub(crate) fn calls_of(&self, domain: &str) -> DomainCalls {
+        let domains = self.lock_domains();
+        domains
+            .get(domain)
+            .map(|counters| counters.now())
+            .unwrap_or_default()
+    }
+
+    /// Forgets the counters of a domain that is gone, unless it still has calls up.
+    pub(crate) fn forget_domain(&self, domain: &str) {
+        self.lock_domains()
+            .retain(|name, counters| name != domain || counters.now() != DomainCalls::default());
     }
 
     /// Forgets the counters of a domain's connections that are gone and carry no call.
@@ -82,6 +105,10 @@ impl CounterBook {
     /// Whether a connection is in the book.
     fn has(&self, key: &ConnectionKey) -> bool {
         self.lock().contains_key(key)
+    }
+
+    fn lock_domains(&self) -> MutexGuard<'_, HashMap<String, Arc<DomainCounters>>> {
+        self.domains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionKey, Arc<ConnectionCounters>>> {

@@ -46,6 +46,7 @@ pub(crate) fn build(
 ) -> DirectoryChange {
     if records.domain.is_none() && domain != SYSTEM {
         counters.keep(domain, &BTreeSet::new());
+        counters.forget_domain(domain);
         return DirectoryChange::Remove(domain.to_owned());
     }
     let keys = records.connections.iter().map(model::Connection::key);
@@ -63,6 +64,7 @@ pub(crate) fn build(
     let of = |connection: &model::Connection| counters.of(connection);
     let (mut part, mut problems) =
         DomainPart::build(domain, record, connections, dial_plans, dial_rules, of);
+    part.counters = counters.of_domain(domain);
     problems.extend(part.add_policies(dial_policies, permissions));
     problems.extend(part.add_routes(routes, route_connections));
     for problem in problems {

@@ -1,8 +1,10 @@
-//! Calls up on a connection, counted and limited without a lock.
+//! Calls up on a connection and in a domain, counted and limited without a lock.
 //!
-//! A connection may carry calls of many domains, so its counters are the one thing that shards share.
-//! Both directions live in one atomic word: that makes `limits-max-active-calls-total` exact however
-//! many shards reserve at once. So do a month and its maximum: a new month cannot take over the maximum of the old.
+//! A connection may carry calls of many domains, and calls from a connection of all belong to a domain that no shard
+//! could know beforehand: their counters are the one thing that shards share. What is limited together lives in one
+//! atomic word, both directions of a connection, all calls of a domain and those with the outside: that makes
+//! `limits-max-active-calls-total` exact however many shards reserve at once. So do a month and its maximum: a new
+//! month cannot take over the maximum of the old.
 
 use crate::ConnectionKey;
 use crate::datetime::Month;
@@ -204,6 +206,87 @@ impl ConnectionCounters {
     }
 }
 
+/// The two limits of a domain; zero means unlimited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DomainLimits {
+    /// `limits-max-active-calls-total`
+    pub total: u32,
+    /// `limits-max-active-calls-offnet`
+    pub offnet: u32,
+}
+
+/// Live counters of one domain. They outlive changes of the record.
+#[derive(Debug, Default)]
+pub struct DomainCounters {
+    /// All calls in the upper half, those of them with the outside in the lower.
+    active: AtomicU64,
+}
+
+/// A reading of a domain's counters at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DomainCalls {
+    /// `active-calls-total-current`
+    pub total: u32,
+    /// `active-calls-offnet-current`
+    pub offnet: u32,
+}
+
+impl DomainCounters {
+    /// Takes one call's place, or says which limit is full. Every success is paid back by
+    /// [`release`](Self::release).
+    pub fn reserve(&self, offnet: bool, limits: DomainLimits) -> Result<(), LimitReached> {
+        self.add(1, u32::from(offnet), limits)
+    }
+
+    /// A call that has a place turns to the outside, where that has room.
+    pub fn reserve_offnet(&self, limits: DomainLimits) -> Result<(), LimitReached> {
+        self.add(0, 1, limits)
+    }
+
+    fn add(&self, calls: u32, outside: u32, limits: DomainLimits) -> Result<(), LimitReached> {
+        let mut seen = self.active.load(Ordering::Relaxed);
+        loop {
+            let (total, offnet) = unpack(seen);
+            let (total, offnet) = (total + calls, offnet + outside);
+            let full = |more: u32, limit: u32, used: u32| more != 0 && limit != 0 && used > limit;
+            let refused = |field, limit| Err(LimitReached { field, limit });
+            if full(calls, limits.total, total) {
+                return refused("limits-max-active-calls-total", limits.total);
+            }
+            if full(outside, limits.offnet, offnet) {
+                return refused("limits-max-active-calls-offnet", limits.offnet);
+            }
+            let next = pack(total, offnet);
+            match self.active.compare_exchange_weak(
+                seen,
+                next,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok(()),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Gives one call's place back.
+    pub fn release(&self, offnet: bool) {
+        let one = pack(1, u32::from(offnet));
+        self.active.fetch_sub(one, Ordering::Relaxed);
+    }
+
+    /// A call that keeps its place is with the outside no more.
+    pub fn release_offnet(&self) {
+        self.active.fetch_sub(pack(0, 1), Ordering::Relaxed);
+    }
+
+    /// Calls that are up.
+    pub fn now(&self) -> DomainCalls {
+        let (total, offnet) = unpack(self.active.load(Ordering::Relaxed));
+        DomainCalls { total, offnet }
+    }
+}
+
 fn pack(upper: u32, lower: u32) -> u64 {
     (u64::from(upper) << 32) | u64::from(lower)
 }
@@ -288,6 +371,68 @@ mod tests {
         counters.restore(MAY, 7, 9);
         let now = counters.now(JUNE);
         assert_eq!((now.max_this_month, now.max_last_month), (0, 7));
+    }
+
+    #[test]
+    fn a_domain_counts_all_calls_and_those_with_the_outside() {
+        let counters = DomainCounters::default();
+        let limits = DomainLimits {
+            total: 3,
+            offnet: 1,
+        };
+        counters.reserve(true, limits).unwrap();
+        let full = counters.reserve(true, limits).unwrap_err();
+        assert_eq!(
+            (full.field, full.limit),
+            ("limits-max-active-calls-offnet", 1)
+        );
+        counters.reserve(false, limits).unwrap();
+        assert!(counters.reserve_offnet(limits).is_err());
+        counters.release(true);
+        counters.reserve_offnet(limits).unwrap();
+        counters.release_offnet();
+        counters.reserve(true, limits).unwrap();
+        counters.reserve(false, limits).unwrap();
+        let full = counters.reserve(false, limits).unwrap_err();
+        assert_eq!(
+            (full.field, full.limit),
+            ("limits-max-active-calls-total", 3)
+        );
+        let now = counters.now();
+        assert_eq!((now.total, now.offnet), (3, 1));
+        // A limit that was lowered stops no call that has its place from moving on.
+        let lowered = DomainLimits {
+            total: 1,
+            offnet: 2,
+        };
+        counters.reserve_offnet(lowered).unwrap();
+    }
+
+    #[test]
+    fn limits_of_a_domain_are_exact_under_concurrency() {
+        let counters = DomainCounters::default();
+        let limits = DomainLimits {
+            total: 9,
+            offnet: 5,
+        };
+        let passed: Vec<usize> = std::thread::scope(|scope| {
+            let tries: Vec<_> = (0..8)
+                .map(|n| {
+                    let counters = &counters;
+                    scope.spawn(move || {
+                        (0..10)
+                            .filter(|_| counters.reserve(n % 2 == 0, limits).is_ok())
+                            .count()
+                    })
+                })
+                .collect();
+            tries.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        let outside: usize = passed.iter().step_by(2).sum();
+        assert!(outside <= 5, "{passed:?}");
+        assert_eq!(passed.iter().sum::<usize>(), 9, "{passed:?}");
+        let now = counters.now();
+        assert_eq!((now.total as usize, now.offnet as usize), (9, outside));
     }
 
     #[test]

@@ -184,6 +184,14 @@ impl Domain {
     /// Fields that hold a password: never in a list, a log or an audit line.
     pub const SECRET_FIELDS: &'static [&'static str] = &["email-send-smtp-password"];
 
+    /// The limits on calls in the form the live counters take.
+    pub fn limits(&self) -> crate::counters::DomainLimits {
+        crate::counters::DomainLimits {
+            total: self.limits_max_active_calls_total,
+            offnet: self.limits_max_active_calls_offnet,
+        }
+    }
+
     /// Plan of new users: the one named like the domain where none was given.
     pub fn effective_dial_plan(&self) -> &str {
         if self.dial_plan.is_empty() {

@@ -39,7 +39,8 @@ pub use connection::{
     RemoteRingback, SipTransport, SystemSwitch,
 };
 pub use counters::{
-    CallDirection, CallLimits, CallMaxima, ConnectionCounters, CountersNow, LimitReached,
+    CallDirection, CallLimits, CallMaxima, ConnectionCounters, CountersNow, DomainCalls,
+    DomainCounters, DomainLimits, LimitReached,
 };
 pub use dial_plan::{DialPlan, DialPlanKey, NUMBER_PLAN};
 pub use dial_policy::{

@@ -1,12 +1,13 @@
 //! Why would this call go there? The same functions as a call, told to a reader instead of the wire.
 
 use crate::call::{media, terms};
-use crate::directory::{Connection, Directory};
+use crate::directory::{Connection, Directory, DomainPart};
 use crate::pings;
 use crate::plan::{self, MAX_LOSERS_SHOWN, PlanContext, Routed};
 use crate::routing::identity::Claims;
 use crate::source::{self, Attempt};
 use crate::trail::Trail;
+use model::counters::DomainLimits;
 use model::explain::{ExplainRequest, Explanation};
 use sip::message::{ByteStr, NameAddr, Uri};
 use std::fmt;
@@ -101,6 +102,9 @@ pub fn explain(
             });
         }
     };
+    if let Some(part) = directory.part(&domain) {
+        domain_limits(part, &mut trail);
+    }
     let mut candidates = Vec::with_capacity(plan.candidates.len());
     for candidate in plan.candidates {
         limits(&candidate.target, "term", &mut trail);
@@ -242,6 +246,21 @@ fn limits(connection: &Connection, direction: &str, trail: &mut Trail) {
         trail.step("limits", Some(connection.label()), || {
             format!(
                 "at most {own} {direction} and {total} in total (0 = any number); up now: {orig} orig, {term} term"
+            )
+        });
+    }
+}
+
+fn domain_limits(part: &DomainPart, trail: &mut Trail) {
+    let Some(limits) = part.domain.as_ref().map(model::Domain::limits) else {
+        return;
+    };
+    if limits != DomainLimits::default() {
+        let now = part.counters.now();
+        trail.step("limits", Some(part.label()), || {
+            format!(
+                "at most {} in total and {} with the outside (0 = any number); up now: {}, {} of them with the outside",
+                limits.total, limits.offnet, now.total, now.offnet
             )
         });
     }

@@ -148,11 +148,24 @@ async fn list(call: Call) -> Result<Reply, ApiError> {
         .and_then(|limit| u32::try_from(limit).ok())
         .unwrap_or(DEFAULT_LIMIT as u32);
     let filter = filter_of(call.caller.reach());
-    let found: Vec<Domain> = call
+    let mut found: Vec<Domain> = call
         .state
         .read(move |reader| reader.list(&filter, Page::new(start, rows)))
         .await?;
+    fill_in(&call, &mut found).await;
     Reply::list(&RECORD, &found, Secrets::Hidden)
+}
+
+/// Puts in what is not stored in the record: the calls that are up.
+async fn fill_in(call: &Call, domains: &mut [Domain]) {
+    let names = domains.iter().map(|domain| domain.domain.clone());
+    let calls = call.state.domain_calls(names.collect()).await;
+    for (domain, now) in domains.iter_mut().zip(calls) {
+        domain.active_calls_total_current = now.total;
+        // No leg of a call is on another node, so a licence would count each call.
+        domain.active_calls_against_license_count = now.total;
+        domain.active_calls_offnet_current = now.offnet;
+    }
 }
 
 async fn count(call: Call) -> Result<Reply, ApiError> {
@@ -175,7 +188,8 @@ async fn read_own(call: Call) -> Result<Reply, ApiError> {
 }
 
 async fn show(call: Call, name: String) -> Result<Reply, ApiError> {
-    let domain: Domain = call.state.read(move |reader| reader.require(&name)).await?;
+    let mut domain: Domain = call.state.read(move |reader| reader.require(&name)).await?;
+    fill_in(&call, std::slice::from_mut(&mut domain)).await;
     let may_write = call.caller.at_least(Scope::OfficeManager) && !call.caller.readonly;
     let secrets = if may_write {
         Secrets::Shown

@@ -97,7 +97,7 @@ const SETTINGS: &[Field] = &[
     ),
     cap(
         "limits-max-active-calls-offnet",
-        "Most calls up at once with the outside; 0 for no limit.",
+        "Most calls up at once that come from or go to a carrier; 0 for no limit.",
     ),
     cap(
         "limits-max-call-queues",

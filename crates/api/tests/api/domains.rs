@@ -1,5 +1,7 @@
 //! Domains.
 
+use bus::{Answer, Question};
+use model::DomainCalls;
 use serde_json::json;
 
 use crate::support::World;
@@ -328,4 +330,37 @@ async fn the_mail_password_is_shown_to_those_who_set_it() {
     assert!(
         world.get(&world.office_a, path).await.expect(200)["email-send-smtp-password"].is_null()
     );
+}
+
+#[tokio::test]
+async fn calls_that_are_up_come_from_the_switch() {
+    let world = World::new().await;
+    let mut questions = world.bus.answer_questions().unwrap();
+    let switch = tokio::spawn(async move {
+        while let Some(asked) = questions.next().await {
+            let Question::DomainCalls(domains) = asked.question.clone() else {
+                panic!("another question")
+            };
+            let calls = domains.iter().map(|name| match name.as_str() {
+                "a.example" => DomainCalls {
+                    total: 5,
+                    offnet: 3,
+                },
+                _ => DomainCalls::default(),
+            });
+            let calls = calls.collect();
+            asked.answer(Answer::DomainCalls(calls));
+        }
+    });
+    let read = world
+        .get(&world.office_a, "/domains/a.example")
+        .await
+        .expect(200);
+    let listed = world.get(&world.office_a, "/domains").await.expect(200);
+    for shown in [&read, &listed[0]] {
+        assert_eq!(shown["active-calls-total-current"], 5);
+        assert_eq!(shown["active-calls-against-license-count"], 5);
+        assert_eq!(shown["active-calls-offnet-current"], 3);
+    }
+    switch.abort();
 }

@@ -1,12 +1,12 @@
-//! The three limits of a connection: exact when everybody calls at once, on whatever shard, and free again however a
+//! The three limits of a connection and the two of a domain: exact when everybody calls at once, on whatever shard, and free again however a
 //! call ended.
 //!
 //! A trunk that all tenants share is called by their PBXs and calls them. Callers are phones; the called sides are
 //! spoken for by the test, and what they do stands in the number that is dialled.
 
-use model::counters::ConnectionCounters;
+use model::counters::{ConnectionCounters, DomainCalls, DomainCounters, DomainLimits};
 use model::datetime::Month;
-use model::{Connection, DialPlan, DialRule, DialRuleApplication, RuleMatching};
+use model::{Connection, DialPlan, DialRule, DialRuleApplication, Domain, RuleMatching};
 use proptest::prelude::*;
 use simulator::network::Weather;
 use simulator::phone::{PhoneConfig, PhoneEvent, WhenCalled};
@@ -68,12 +68,16 @@ enum Way {
     Out,
     /// It calls a tenant's PBX.
     In,
+    /// A tenant's PBX calls another of the same tenant; the shared trunk has no part in it.
+    Inside,
 }
 
 struct Exchange {
     world: World,
     /// Counters of the shared trunk.
     counters: Arc<ConnectionCounters>,
+    /// Counters of the tenants.
+    domains: Vec<Arc<DomainCounters>>,
     /// The shared trunk as it was made, to make it anew.
     trunk: Connection,
     now: Duration,
@@ -102,7 +106,7 @@ fn rule(domain: &str, pattern: &str, host: &str) -> DialRule {
 
 impl Exchange {
     fn new(relays: usize, change: impl FnOnce(&mut Connection)) -> Self {
-        let mut world = World::new(WorldConfig {
+        let world = World::new(WorldConfig {
             seed: 5,
             weather: Weather::FAIR,
             shards: SHARDS,
@@ -119,27 +123,10 @@ impl Exchange {
             ..Connection::default()
         };
         change(&mut trunk);
-        for tenant in 0..TENANTS {
-            let name = format!("d{tenant}");
-            let pbx = Connection {
-                domain: name.clone(),
-                connection_orig_match_pattern: format!("sip*@pbx-{tenant}"),
-                connection_address: pbx_address(tenant),
-                dial_plan: "plan".into(),
-                ..Connection::default()
-            };
-            let rules = ["sip:2*@*", "sip:911@*"].map(|to| rule(&name, to, "shared"));
-            let plan = DialPlan::new(name.clone(), "plan", "");
-            let (part, problems) =
-                DomainPart::build(&name, None, vec![pbx], vec![plan], rules.to_vec(), |_| {
-                    Arc::default()
-                });
-            assert!(problems.is_empty(), "{problems:?}");
-            world.change(&DirectoryChange::Swap(Arc::new(part)));
-        }
         let mut exchange = Self {
             world,
             counters,
+            domains: (0..TENANTS).map(|_| Arc::default()).collect(),
             trunk,
             now: Duration::ZERO,
             seen: 0,
@@ -147,8 +134,46 @@ impl Exchange {
             hang_ups: Vec::new(),
             phones: 0,
         };
+        exchange.limit_domains(DomainLimits::default());
         exchange.write_trunk();
         exchange
+    }
+
+    /// Puts the tenants into the directory, with these limits and with the counters they have.
+    fn limit_domains(&mut self, limits: DomainLimits) {
+        for (tenant, counters) in self.domains.iter().enumerate() {
+            let name = format!("d{tenant}");
+            let domain = Domain {
+                domain: name.clone(),
+                limits_max_active_calls_total: limits.total,
+                limits_max_active_calls_offnet: limits.offnet,
+                ..Domain::default()
+            };
+            let pbx = |host: &str| Connection {
+                domain: name.clone(),
+                connection_orig_match_pattern: format!("sip*@{host}-{tenant}"),
+                connection_address: pbx_address(tenant as u16),
+                dial_plan: "plan".into(),
+                ..Connection::default()
+            };
+            let inside = DialRule {
+                dial_rule_translation_destination_user: "[!*]".into(),
+                ..rule(&name, "sip:92*@*", &format!("second-{tenant}"))
+            };
+            let mut rules = ["sip:2*@*", "sip:911@*"]
+                .map(|to| rule(&name, to, "shared"))
+                .to_vec();
+            rules.push(inside);
+            let pbxs = vec![pbx("pbx"), pbx("second")];
+            let plan = DialPlan::new(name.clone(), "plan", "");
+            let (mut part, problems) =
+                DomainPart::build(&name, Some(domain), pbxs, vec![plan], rules, |_| {
+                    Arc::default()
+                });
+            part.counters = Arc::clone(counters);
+            assert!(problems.is_empty(), "{problems:?}");
+            self.world.change(&DirectoryChange::Swap(Arc::new(part)));
+        }
     }
 
     /// Puts the shared trunk into the directory, with the counters it has.
@@ -176,11 +201,24 @@ impl Exchange {
     /// A call at a moment, hung up at another. Returns the caller's phone.
     fn call(&mut self, at: Duration, way: Way, called: Called, until: Option<Duration>) -> usize {
         let tenant = self.phones % TENANTS;
+        self.call_of(tenant, at, way, called, until)
+    }
+
+    /// The same for a certain tenant.
+    fn call_of(
+        &mut self,
+        tenant: u16,
+        at: Duration,
+        way: Way,
+        called: Called,
+        until: Option<Duration>,
+    ) -> usize {
         let number = match way {
             Way::Out => called.number(),
             Way::In => format!("{tenant}{}", called.number()),
+            Way::Inside => format!("9{}", called.number()),
         };
-        self.call_number(at, way, &number, until)
+        self.dial(tenant, at, way, &number, until)
     }
 
     fn call_number(
@@ -190,11 +228,21 @@ impl Exchange {
         number: &str,
         until: Option<Duration>,
     ) -> usize {
-        let tenant = self.phones % TENANTS;
+        self.dial(self.phones % TENANTS, at, way, number, until)
+    }
+
+    fn dial(
+        &mut self,
+        tenant: u16,
+        at: Duration,
+        way: Way,
+        number: &str,
+        until: Option<Duration>,
+    ) -> usize {
         self.phones += 1;
         let port = 6_000 + self.phones;
         let (domain, address) = match way {
-            Way::Out => {
+            Way::Out | Way::Inside => {
                 let address = format!("198.51.100.{}:{port}", 100 + tenant);
                 (format!("pbx-{tenant}"), address)
             }
@@ -224,7 +272,7 @@ impl Exchange {
     /// An INVITE of a caller that says nothing more.
     fn call_and_forget(&mut self, way: Way) {
         let (host, number) = match way {
-            Way::Out => ("pbx-0", Called::Answers.number()),
+            Way::Out | Way::Inside => ("pbx-0", Called::Answers.number()),
             Way::In => ("shared", format!("0{}", Called::Answers.number())),
         };
         let (from, body) = ("198.51.100.99:6000", sdp("RTP/AVP 0"));
@@ -354,6 +402,13 @@ impl Exchange {
         })
     }
 
+    /// How many of these callers were refused with this status.
+    fn refused(&self, callers: &[usize], status: u16) -> usize {
+        let refused = callers.iter();
+        let refused = refused.filter(|caller| self.status_of(**caller) == Some(status));
+        refused.count()
+    }
+
     /// Shards that hold a call.
     fn shards_in_use(&self) -> usize {
         self.world.stats().iter().filter(|it| it.calls > 0).count()
@@ -425,6 +480,139 @@ fn the_total_limit_counts_both_directions_together() {
     five_of_twenty([Way::In, Way::Out], |trunk| {
         trunk.limits_max_active_calls_total = 5
     });
+}
+
+/// Twenty calls of one domain at the same moment, half of them from the outside, where five have room.
+#[test]
+fn of_many_calls_at_once_a_domain_gets_as_many_as_its_limits_say() {
+    for limits in [
+        DomainLimits {
+            total: 5,
+            offnet: 0,
+        },
+        DomainLimits {
+            total: 0,
+            offnet: 5,
+        },
+        DomainLimits {
+            total: 8,
+            offnet: 5,
+        },
+    ] {
+        let mut exchange = Exchange::new(1_000, |_| ());
+        exchange.limit_domains(limits);
+        let caller = |exchange: &mut Exchange, at, way| {
+            exchange.call_of(0, ms(at), way, Called::Answers, Some(ms(at + 8_900)))
+        };
+        let inwards: Vec<_> = (0..10)
+            .map(|_| caller(&mut exchange, 100, Way::In))
+            .collect();
+        let out: Vec<_> = (0..10)
+            .map(|_| caller(&mut exchange, 100, Way::Out))
+            .collect();
+        let others: Vec<_> = (1..TENANTS)
+            .map(|n| exchange.call_of(n, ms(100), Way::Out, Called::Answers, Some(ms(9_000))))
+            .collect();
+        let domain = Arc::clone(&exchange.domains[0]);
+        let mut most = DomainCalls::default();
+        exchange.run(ms(8_000), |_| {
+            let now = domain.now();
+            most.total = most.total.max(now.total);
+            most.offnet = most.offnet.max(now.offnet);
+        });
+        assert_eq!((most.total, most.offnet), (5, 5), "{limits:?}");
+        assert!(
+            others.iter().all(|it| exchange.answered(*it)),
+            "each domain has limits of its own"
+        );
+        let all: Vec<_> = inwards.iter().chain(&out).copied().collect();
+        assert_eq!(all.iter().filter(|it| exchange.answered(**it)).count(), 5);
+        // A carrier hears of a callee that is busy, never that we are out of order.
+        assert_eq!(exchange.refused(&inwards, 503), 0);
+        assert_eq!(exchange.refused(&out, 486), 0);
+        assert_eq!(
+            exchange.refused(&inwards, 486) + exchange.refused(&out, 503),
+            15
+        );
+        let limited = exchange.world.cdrs().iter();
+        let limited =
+            limited.filter(|cdr| cdr.release_text == "Domain limit" && cdr.domain == "d0");
+        assert_eq!(limited.count(), 15, "and their records say why");
+
+        exchange.run(ms(20_000), |_| ());
+        assert_eq!(domain.now(), DomainCalls::default());
+        let later: Vec<_> = [Way::In, Way::Out, Way::Out, Way::In, Way::In, Way::Out]
+            .map(|way| caller(&mut exchange, 21_000, way))
+            .to_vec();
+        exchange.run(ms(40_000), |_| ());
+        assert_eq!(later.iter().filter(|it| exchange.answered(**it)).count(), 5);
+    }
+}
+
+/// What makes one domain's limit a matter of several shards: a carrier's calls belong to it only once they are routed.
+#[test]
+fn a_domain_limit_holds_across_shards() {
+    let mut exchange = Exchange::new(1_000, |_| ());
+    exchange.limit_domains(DomainLimits {
+        total: 7,
+        offnet: 0,
+    });
+    for n in 0..40 {
+        let way = [Way::In, Way::Out, Way::Inside][n % 3];
+        exchange.call_of(0, ms(100), way, Called::Answers, Some(ms(9_000)));
+    }
+    exchange.run(ms(8_000), |_| ());
+    assert_eq!(exchange.domains[0].now().total, 7);
+    let held: Vec<usize> = exchange.world.stats().iter().map(|it| it.calls).collect();
+    assert_eq!(held.iter().sum::<usize>(), 7, "{held:?}");
+    exchange.run(ms(20_000), |_| ());
+    assert_eq!(exchange.domains[0].now(), DomainCalls::default());
+}
+
+#[test]
+fn calls_inside_a_domain_count_for_its_total_alone() {
+    let mut exchange = Exchange::new(100, |_| ());
+    exchange.limit_domains(DomainLimits {
+        total: 4,
+        offnet: 1,
+    });
+    let mut call = |at, way| exchange.call_of(0, ms(at), way, Called::Answers, Some(ms(9_000)));
+    let inside = [call(100, Way::Inside), call(200, Way::Inside)];
+    let outside = [call(300, Way::Out), call(400, Way::Out), call(500, Way::In)];
+    let more = [call(600, Way::Inside), call(700, Way::Inside)];
+    exchange.run(ms(3_000), |_| ());
+    assert!(inside.iter().all(|it| exchange.answered(*it)));
+    let statuses = outside.map(|it| exchange.status_of(it));
+    assert_eq!(statuses, [None, Some(503), Some(486)]);
+    assert_eq!(more.map(|it| exchange.status_of(it)), [None, Some(503)]);
+    let calls = exchange.domains[0].now();
+    assert_eq!((calls.total, calls.offnet), (4, 1));
+}
+
+#[test]
+fn a_call_for_help_has_a_place_in_a_domain_that_is_full() {
+    for limits in [
+        DomainLimits {
+            total: 1,
+            offnet: 0,
+        },
+        DomainLimits {
+            total: 0,
+            offnet: 1,
+        },
+    ] {
+        for (way, status) in [(Way::In, 486), (Way::Out, 503)] {
+            let mut exchange = Exchange::new(100, |_| ());
+            exchange.limit_domains(limits);
+            exchange.call_of(0, ms(100), way, Called::Answers, None);
+            let refused = exchange.call_of(0, ms(1_000), way, Called::Answers, None);
+            let help = exchange.dial(0, ms(2_000), way, "911", None);
+            exchange.run(ms(3_000), |_| ());
+            assert_eq!(exchange.status_of(refused), Some(status));
+            assert!(exchange.answered(help), "{way:?} {limits:?}");
+            assert_eq!(exchange.domains[0].now().total, 2, "and it counts");
+        }
+    }
 }
 
 #[test]
@@ -523,6 +711,10 @@ fn a_place_is_free_again_however_the_call_ended() {
                 trunk.limits_max_active_calls_term = 1;
                 trunk.limits_max_active_calls_total = 1;
             });
+            exchange.limit_domains(DomainLimits {
+                total: 1,
+                offnet: 1,
+            });
             let (called, until) = match end {
                 End::Called(called) => (called, None),
                 End::CallerLeaves(called) => (called, Some(ms(2_000))),
@@ -545,9 +737,11 @@ fn a_place_is_free_again_however_the_call_ended() {
             }
             exchange.run(ms(200_000), |_| ());
             assert_eq!(exchange.counters.current(), (0, 0), "{end:?} {way:?}");
+            let calls = exchange.domains[0].now();
+            assert_eq!(calls, DomainCalls::default(), "{end:?} {way:?}");
             assert_eq!(exchange.world.cdrs().len(), 1, "{end:?} {way:?}");
             if relays > 0 {
-                let next = exchange.call(ms(201_000), way, Answers, None);
+                let next = exchange.call_of(0, ms(201_000), way, Answers, None);
                 exchange.run(ms(203_000), |_| ());
                 assert!(exchange.answered(next), "{end:?} {way:?}");
             }

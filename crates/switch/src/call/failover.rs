@@ -7,7 +7,7 @@ use super::hangup::{self, Release, Said};
 use super::media::{Body, OfferOutcome};
 use super::{Call, Leg, Stage, setup, terms};
 use crate::directory::Connection;
-use crate::limits::Reservation;
+use crate::limits::{DomainPlace, Reservation};
 use crate::pings;
 use crate::plan::{Candidate, Plan};
 use crate::quarantine::{ASIDE, FAILURES, WINDOW};
@@ -62,6 +62,7 @@ impl Failover {
     pub(crate) fn next(
         &mut self,
         core: &mut Core,
+        mut domain: Option<&mut DomainPlace>,
         trail: &mut Trail,
     ) -> Option<(Candidate, Reservation)> {
         while let Some(candidate) = self.left.pop_front() {
@@ -79,6 +80,19 @@ impl Failover {
                     )
                 });
                 self.passed_over = "All connections failed of late";
+                continue;
+            }
+            if let Some(full) = domain
+                .as_deref_mut()
+                .and_then(|place| place.turn_to(target).err())
+            {
+                trail.step("limits", Some(target.label()), || {
+                    format!(
+                        "it is outside, and {} of the domain is {}",
+                        full.field, full.limit
+                    )
+                });
+                self.passed_over = DOMAIN_LIMIT;
                 continue;
             }
             match Reservation::take(
@@ -109,6 +123,9 @@ impl Failover {
         (Arc::clone(&self.source), self.flow)
     }
 }
+
+/// Release text of a call that its domain has no place for.
+pub(crate) const DOMAIN_LIMIT: &str = "Domain limit";
 
 /// What the record says of the called side before it was called.
 pub(crate) fn term_record(candidate: &Candidate) -> CdrLeg {
@@ -198,16 +215,15 @@ pub(crate) fn on_attempt_failed(
     } else {
         call.failover.refusal.clone().unwrap_or((release, said))
     };
-    match call.failover.next(core, &mut call.trail) {
+    let domain = call.places.domain.as_mut();
+    match call.failover.next(core, domain, &mut call.trail) {
         Some((candidate, place)) => call_next(core, call, candidate, place),
         None => hangup::release(core, call, release, said),
     }
 }
 
 fn call_next(core: &mut Core, call: &mut Call, candidate: Candidate, place: Reservation) {
-    // The first place is the caller's; the others belong to the attempt that is over.
-    call.reservations.truncate(1);
-    call.reservations.push(place);
+    call.places.target = Some(place);
     call.b = Leg::new(None, term_record(&candidate));
     call.plan = candidate;
     call.failover.rang = false;

@@ -6,6 +6,7 @@ use super::{
     Call, CallTimer, CallWake, STATISTICS_WAIT_SECONDS, Stage, headers, minimum_duration, opposite,
     recording, terms,
 };
+use crate::limits::Places;
 use crate::switch::Core;
 use ::media::dtls::DtlsError;
 use ::media::relay::Side;
@@ -100,7 +101,7 @@ pub(crate) fn release(core: &mut Core, call: &mut Call, mut release: Release, sa
     call.release = Some(release);
     call.stage = Stage::Released;
     call.invite = None;
-    call.reservations.clear();
+    call.places = Places::default();
     call.media.close(core);
     if !call.media.is_closed() || recording::is_open(call) {
         core.wake(CallWake {

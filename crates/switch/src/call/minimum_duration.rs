@@ -64,10 +64,7 @@ pub(super) fn keep(core: &mut Core, call: &mut Call, release: &Release, said: &S
         release: release.clone(),
         said: said.clone(),
     });
-    // The first place is the caller's.
-    if !call.reservations.is_empty() {
-        call.reservations.remove(0);
-    }
+    call.places.caller = None;
     call.media.silence_called_side(core);
     core.wake(CallWake {
         at: core.clock.now + Duration::from_millis(missing_ms),

@@ -30,7 +30,7 @@ mod ringing;
 pub(crate) mod setup;
 pub(crate) mod terms;
 
-use crate::limits::Reservation;
+use crate::limits::Places;
 use crate::plan::Candidate;
 use crate::trail::Trail;
 use ::media::relay::Side;
@@ -85,8 +85,8 @@ pub(crate) struct Call {
     pub(crate) invite: Option<Box<Message>>,
     pub(crate) trail: Trail,
     pub(crate) dial_rule: Option<String>,
-    /// Places on the connections, given back when the call is released.
-    pub(crate) reservations: Vec<Reservation>,
+    /// Places on the connections and in the domain, given back when the call is released.
+    pub(crate) places: Places,
     pub(crate) times: Times,
     pub(crate) release: Option<hangup::Release>,
     /// Its recording, from the answer on, where a connection asks for one.

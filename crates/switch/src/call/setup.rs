@@ -7,8 +7,9 @@ use super::{
     Call, CallTimer, CallWake, Leg, MAX_RING_SECONDS, Stage, Times, headers, ringing, terms,
 };
 use crate::challenge::Proof;
+use crate::directory::Connection;
 use crate::directory::SYSTEM;
-use crate::limits::Reservation;
+use crate::limits::{DomainPlace, Places, Reservation};
 use crate::plan::{self, PlanContext, Refusal, Routed};
 use crate::routing::identity::{self, Claims};
 use crate::routing::permissions;
@@ -141,14 +142,14 @@ pub(crate) fn on_invite(
         refuse(core, session, orig, &domain, None, trail, refusal);
         return None;
     }
-    let mut reservations = Vec::with_capacity(2);
+    let mut places = Places::default();
     let emergency = attempt
         .request_uri
         .user()
         .is_some_and(permissions::is_emergency);
     let now_ms = core.clock.unix_ms;
     match Reservation::take(&connection, CallDirection::Orig, now_ms, emergency) {
-        Ok(place) => reservations.push(place),
+        Ok(place) => places.caller = Some(place),
         Err(full) => {
             trail.step("limits", Some(connection.label()), || {
                 format!("{} is {}", full.field, full.limit)
@@ -186,13 +187,22 @@ pub(crate) fn on_invite(
             return None;
         }
     };
+    let emergency = emergency || plan.candidates.iter().any(|one| one.emergency);
+    match domain_place(core, &domain, &connection, emergency, &mut trail) {
+        Ok(place) => places.domain = place,
+        Err(refusal) => {
+            refuse(core, session, orig, &domain, dial_rule, trail, refusal);
+            return None;
+        }
+    }
     let mut failover = Failover::new(plan, Arc::clone(&connection), flow);
-    let Some((plan, place)) = failover.next(core, &mut trail) else {
+    let next = failover.next(core, places.domain.as_mut(), &mut trail);
+    let Some((plan, place)) = next else {
         let why = Refusal::new(503, failover.passed_over());
         refuse(core, session, orig, &domain, dial_rule, trail, why);
         return None;
     };
-    reservations.push(place);
+    places.target = Some(place);
     let term = failover::term_record(&plan);
     let key = core.next_key();
     media::note(&connection, &plan.target, &mut trail);
@@ -211,7 +221,7 @@ pub(crate) fn on_invite(
         invite: Some(Box::new(request)),
         trail,
         dial_rule,
-        reservations,
+        places,
         times: Times {
             started_ms: core.clock.unix_ms,
             ..Times::default()
@@ -223,6 +233,35 @@ pub(crate) fn on_invite(
     core.own(session, call.key, Side::A);
     prepare(core, &mut call);
     Some(call)
+}
+
+/// Takes the call's place in its domain.
+fn domain_place(
+    core: &Core,
+    domain: &str,
+    source: &Connection,
+    emergency: bool,
+    trail: &mut Trail,
+) -> Result<Option<DomainPlace>, Refusal> {
+    let Some(part) = core.directory.part(domain) else {
+        return Ok(None);
+    };
+    DomainPlace::take(part, source, emergency).map_err(|full| {
+        trail.step("limits", Some(part.label()), || {
+            format!("{} is {}", full.field, full.limit)
+        });
+        Refusal::new(status_of_full_domain(source), failover::DOMAIN_LIMIT)
+    })
+}
+
+/// What a call that its domain has no place for is answered. For a carrier the called party is busy: a 503 would say
+/// that we are out of order, and may turn its calls to all other domains away. A PBX may have another way out.
+pub(crate) fn status_of_full_domain(source: &Connection) -> u16 {
+    if source.record.connection_is_carrier_trunk {
+        486
+    } else {
+        503
+    }
 }
 
 /// Opens relays for the offer of the INVITE, and goes on at once where none is needed.

@@ -1,7 +1,7 @@
 //! One domain's share of the directory, built from its records.
 
 use super::{Connection, DialPlan, DialPolicy, Routes};
-use model::counters::ConnectionCounters;
+use model::counters::{ConnectionCounters, DomainCounters};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct DomainPart {
     pub dial_policies: HashMap<String, Arc<DialPolicy>>,
     /// The routes; only the part of `*` has any.
     pub routes: Routes,
+    /// Live counters of the domain's calls. Whoever builds parts again and again puts the same ones in.
+    pub counters: Arc<DomainCounters>,
 }
 
 /// A record that could not be used. The part is built without it; the feed logs it.
@@ -90,6 +92,7 @@ impl DomainPart {
                 dial_plans,
                 dial_policies: HashMap::new(),
                 routes: Routes::default(),
+                counters: Arc::default(),
             },
             problems,
         )
@@ -128,6 +131,11 @@ impl DomainPart {
         let mut problems = Vec::new();
         self.routes = Routes::build(routes, connections, &mut problems);
         problems
+    }
+
+    /// `domain d1`, as explanations name it.
+    pub fn label(&self) -> String {
+        format!("domain {}", self.name)
     }
 
     /// The name of the plan that translates calls of this domain when nothing names another.
