@@ -8,6 +8,7 @@ import pytest
 from lib import digest, sdp
 from lib.kamailio import registrar
 from lib.sip_message import uri_of
+from lib.sipp import Sipp
 from lib.switch import run
 from lib.tenant import Tenant
 from lib.waiting import wait_until
@@ -321,3 +322,58 @@ def test_explain_says_where_a_registered_peer_is_or_that_there_is_none(pbx):
     in_force(one.tenant, "p")
     told = explained()
     assert f"registered from {one.ua.hostport}" in told and one.ua.contact.strip("<>") in told
+
+
+# -- what the API tells ------------------------------------------------------------------------------------------
+
+
+def test_a_registration_that_is_refused_and_then_taken_shows(own_switch, tmp_path):
+    switch = own_switch("--shards", 2)
+    tenant = Tenant(switch)
+    registrar = Sipp(tmp_path, "registrar_refuses_first").start()
+    try:
+        tenant.connection("k", registrar.address, **OURS)
+        refused = tenant.once("k", registration_outbound_state="failed")
+        assert refused["registration-outbound-last-status"] == 503
+        assert refused["registration-outbound-last-reason"] == "Not Before Noon"
+        assert refused["registration-outbound-failures-count"] == 1
+        assert refused["registration-outbound-expires-datetime"] is None
+        last = moment(refused["registration-outbound-last-datetime"])
+        following = moment(refused["registration-outbound-next-datetime"])
+        assert 23 <= following - last <= 37, refused
+
+        taken = tenant.once("k", 45, registration_outbound_state="registered")
+        assert taken["registration-outbound-last-status"] == 200
+        assert taken["registration-outbound-last-reason"] == "Good Day"
+        assert taken["registration-outbound-failures-count"] == 0
+        assert moment(taken["registration-outbound-last-datetime"]) >= following - 1
+        ends = moment(taken["registration-outbound-expires-datetime"])
+        assert 1700 < ends - time.time() <= 1800
+        assert time.time() < moment(taken["registration-outbound-next-datetime"]) < ends
+        registrar.finish()
+    finally:
+        registrar.stop()
+
+
+def test_where_a_peer_registered_from_shows_also_after_a_crash(own_switch, ua):
+    switch = own_switch("--shards", 2, name="states")
+    tenant, pbx = Tenant(switch), ua(user="acme")
+    tenant.connection("p", **THEIRS)
+    assert tenant.state("p")["registration-inbound-state"] == "none"
+    aor = f"sip:acme@{tenant.host('p')}"
+    assert pbx.register(switch.sip_address(), aor, "acme", "s3cret", contact=pbx.contact).status == 200
+    expected = {
+        "registration_inbound_state": "registered",
+        "registration_inbound_source": pbx.hostport,
+        "registration_inbound_transport": "UDP",
+        "registration_outbound_state": "none",
+    }
+    state = tenant.once("p", **expected)
+    assert pbx.hostport in state["registration-inbound-contact"]
+    ends = state["registration-inbound-expires-datetime"]
+    assert 3500 < moment(ends) - time.time() <= 3600
+    wait_until("it is stored", lambda: tenant.read("p")["connection-sip-registration-expires-datetime"] == ends)
+    switch.kill()
+    own_switch("--shards", 2, name="states", http_port=switch.http_port, sip_port=switch.sip_port)
+    again = tenant.once("p", **expected)
+    assert again["registration-inbound-expires-datetime"] == ends

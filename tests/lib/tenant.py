@@ -55,6 +55,22 @@ class Tenant:
         (record,) = answer.json  # the reference answers with a list of one
         return record
 
+    def state(self, name):
+        """How it stands with the peer of the connection `name`."""
+        path = f"/domains/{self.domain}/connections/{quoted(f'sip*@{self.host(name)}')}/state"
+        answer = self.api.request("GET", path, base="/strowger/v1")
+        assert answer.status == 200, answer
+        return answer.json
+
+    def once(self, name, seconds=5, **fields):
+        """The state of a connection, once these fields of it have these values."""
+
+        def seen():
+            state = self.state(name)
+            return state if all(state[field.replace("_", "-")] == value for field, value in fields.items()) else None
+
+        return wait_until(f"{name} is {fields}", seen, seconds)
+
     def rule(self, to_uri, host, user="[*]", plan=PLAN, application="to-connection", **fields):
         """A dial rule that sends `to_uri` to the connection of that host. Fields as in the API, `-` as `_`."""
         body = {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bus::{Answer, Bus, Question};
 use jiff::Timestamp;
-use model::{ApiKey, ConnectionKey, CountersNow, Domain, DomainCalls, ExplainRequest, Explanation};
+use model::{
+    ApiKey, ConnectionKey, CountersNow, Domain, DomainCalls, ExplainRequest, Explanation, PeerState,
+};
 use store::{LAST_USED_GRAIN_MS, Reader, Store, Writer};
 use tokio::sync::Semaphore;
 
@@ -190,6 +192,19 @@ impl ApiState {
         match self.inner.bus.ask(Question::DomainCalls(domains)).await {
             Ok(Answer::DomainCalls(calls)) => calls,
             _ => Vec::new(),
+        }
+    }
+
+    /// How it stands with the peers of connections, in the order of the keys.
+    pub(crate) async fn peers(
+        &self,
+        connections: Vec<ConnectionKey>,
+    ) -> Result<Vec<PeerState>, ApiError> {
+        match self.inner.bus.ask(Question::Peers(connections)).await {
+            Ok(Answer::Peers(states)) => Ok(states),
+            _ => Err(ApiError::unavailable(
+                "The part of the switch that looks after peers does not answer.",
+            )),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Questions that only the running switch can answer.
 
 use crate::Bus;
-use model::{ConnectionKey, CountersNow, DomainCalls, ExplainRequest, Explanation};
+use model::{ConnectionKey, CountersNow, DomainCalls, ExplainRequest, Explanation, PeerState};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub enum Question {
     Counters(Vec<ConnectionKey>),
     /// How many calls do these domains have up?
     DomainCalls(Vec<String>),
+    /// How does it stand with the peers of these connections?
+    Peers(Vec<ConnectionKey>),
     /// Does the switch take calls?
     Health,
 }
@@ -35,6 +37,8 @@ pub enum Answer {
     Counters(Vec<CountersNow>),
     /// One reading per domain asked for, in that order; zeros where no call ever was.
     DomainCalls(Vec<DomainCalls>),
+    /// One state per connection asked for, in that order; empty where the switch does not know the connection.
+    Peers(Vec<PeerState>),
     /// How the switch is.
     Health(Health),
 }

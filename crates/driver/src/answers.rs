@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bus::{Answer, Health, Question, Questions};
-use model::{ExplainRequest, Explanation};
+use model::{ConnectionKey, ExplainRequest, Explanation, PeerState};
 use sip::endpoint::Interface;
 use switch::plan::PlanContext;
 use tokio::sync::oneshot;
@@ -85,6 +85,10 @@ impl Answers {
                         let calls = domains.iter().map(|name| answers.counters.calls_of(name));
                         Answer::DomainCalls(calls.collect())
                     }
+                    Question::Peers(keys) => match answers.peers(keys.clone().into()).await {
+                        Some(states) => Answer::Peers(states),
+                        None => return,
+                    },
                     Question::Health => Answer::Health(answers.health().await),
                 };
                 asked.answer(answer);
@@ -123,6 +127,24 @@ impl Answers {
             sum += asked.unwrap_or(0);
         }
         sum
+    }
+
+    /// How it stands with the peers of connections. Each is known to one shard; `None` when a shard does not say.
+    async fn peers(&self, keys: Arc<[ConnectionKey]>) -> Option<Vec<PeerState>> {
+        let mut states = vec![PeerState::default(); keys.len()];
+        for shard in 0..self.shards.count() {
+            let keys = Arc::clone(&keys);
+            let own = move |switch: &switch::Switch, clock: switch::Clock| {
+                let known = keys.iter().enumerate();
+                known
+                    .filter_map(|(index, key)| Some((index, switch.peer_state(clock, key)?)))
+                    .collect::<Vec<_>>()
+            };
+            for (index, state) in self.ask(shard, own).await? {
+                states[index] = state;
+            }
+        }
+        Some(states)
     }
 
     /// The decision path of a call, by the records that the first shard routes by; all shards have the same.

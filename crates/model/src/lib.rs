@@ -20,6 +20,7 @@ pub mod dial_rule_application;
 pub mod domain;
 pub mod explain;
 pub mod pattern;
+pub mod peer_state;
 pub mod reachability;
 pub mod registration;
 pub mod route;
@@ -50,6 +51,7 @@ pub use dial_rule::{DialRule, DialRuleKey, RuleMatching, SchemeTranslation};
 pub use dial_rule_application::DialRuleApplication;
 pub use domain::{Domain, DomainType, RecordingConfiguration, SYSTEM_DOMAIN, TranscriptionVendor};
 pub use explain::{ExplainRequest, ExplainedLoser, ExplainedStep, Explanation};
+pub use peer_state::{OptionsState, OutboundState, PeerState, RegistrationOutcome};
 pub use reachability::{Reachability, ReachabilityState};
 pub use registration::{
     Binding, KeptRegistration, Registration, RegistrationDirection, RegistrationEnd,

@@ -68,6 +68,13 @@ impl<T> Agenda<T> {
         self.entries.iter().map(|(_, entry)| &entry.work)
     }
 
+    /// What is known about the connection with this key.
+    pub(crate) fn of(&self, key: &ConnectionKey) -> Option<&T> {
+        let of_domain = self.by_domain.get(&key.domain)?;
+        let slot = of_domain.get(&key.connection_orig_match_pattern)?;
+        self.entries.get(*slot).map(|entry| &entry.work)
+    }
+
     /// The connection of a slot, and what is known about it.
     pub(crate) fn get_mut(&mut self, slot: usize) -> Option<(&ConnectionKey, &mut T)> {
         let entry = self.entries.get_mut(slot)?;

@@ -22,7 +22,8 @@ use crate::routing::next_hop;
 use crate::routing::translate::{Tokens, translate};
 use crate::switch::Core;
 use model::{
-    ConnectionKey, Registration, RegistrationDirection, RegistrationEnd, RegistrationEvent, Secret,
+    ConnectionKey, OutboundState, Registration, RegistrationDirection, RegistrationEnd,
+    RegistrationEvent, RegistrationOutcome, Secret,
 };
 use sip::auth::Credentials;
 use sip::endpoint::{Interface, OutboundRequest};
@@ -58,6 +59,9 @@ pub const REGISTERS_PER_SECOND: u32 = 50;
 
 /// Registrations of one shard; connections beyond that stay unregistered.
 pub(crate) const MAX_REGISTRATIONS: usize = 50_000;
+
+/// Of a reason phrase, what is kept to be shown.
+const MAX_REASON_CHARS: usize = 120;
 
 /// CSeq numbers one attempt may use: the request, and once more for each challenge.
 const CSEQ_STEP: u32 = 8;
@@ -186,6 +190,10 @@ struct Entry {
     request: Option<RequestId>,
     /// No attempt before this moment.
     not_before: Instant,
+    /// What became of the last attempt.
+    last: Option<RegistrationOutcome>,
+    /// When the next attempt is made, in milliseconds since the Unix epoch.
+    next_ms: Option<i64>,
 }
 
 impl Entry {
@@ -258,6 +266,37 @@ impl OutboundRegistrations {
             }
         }
         states
+    }
+
+    /// How it stands with one connection, which is this shard's; `None` where we do not register.
+    pub(crate) fn state_of(
+        &self,
+        connection: &Connection,
+        interfaces: &[Interface],
+        unix_ms: i64,
+    ) -> Option<OutboundState> {
+        if self.stopped || !registers(connection) {
+            return None;
+        }
+        let Some(entry) = self.entries.of(&connection.record.key()) else {
+            let why = Identity::of(connection, interfaces).err();
+            return Some(OutboundState {
+                expires_ms: None,
+                last: Some(RegistrationOutcome {
+                    status: 503,
+                    reason: why.unwrap_or_else(|| "too many registrations".to_owned()),
+                    at_ms: unix_ms,
+                }),
+                failures: 1,
+                next_ms: None,
+            });
+        };
+        Some(OutboundState {
+            expires_ms: entry.expires_ms.filter(|expires_ms| *expires_ms > unix_ms),
+            last: entry.last.clone(),
+            failures: entry.failures,
+            next_ms: entry.next_ms,
+        })
     }
 
     /// Hears what the directory has just taken over.
@@ -339,6 +378,8 @@ impl OutboundRegistrations {
             obeyed: false,
             request: None,
             not_before: core.clock.now,
+            last: None,
+            next_ms: None,
         };
         let slot = self.entries.insert(key, entry);
         self.entries.wake_at(slot, core.clock.now);
@@ -404,6 +445,7 @@ impl OutboundRegistrations {
         entry.cseq += CSEQ_STEP;
         let request = core.endpoint.send(core.clock.now, register);
         entry.request = Some(request);
+        entry.next_ms = None;
         self.requests.insert(request, slot);
     }
 
@@ -425,6 +467,15 @@ impl OutboundRegistrations {
             return true;
         };
         entry.request = None;
+        entry.last = Some(RegistrationOutcome {
+            status,
+            reason: match (response, status) {
+                (Some(response), _) => response.reason().chars().take(MAX_REASON_CHARS).collect(),
+                (None, 408) => "no answer".to_owned(),
+                (None, _) => "not reachable".to_owned(),
+            },
+            at_ms: core.clock.unix_ms,
+        });
         match (status, response) {
             (200..300, Some(response)) => {
                 let granted = granted(response, &entry.identity.contact, entry.asked_seconds);
@@ -473,6 +524,7 @@ impl OutboundRegistrations {
         };
         tell(core, key, event);
         let wait = Duration::from_secs(u64::from(refresh_after(granted_seconds)));
+        entry.next_ms = Some(core.clock.unix_ms + wait.as_millis() as i64);
         self.entries.wake_at(slot, core.clock.now + wait);
     }
 
@@ -489,6 +541,7 @@ impl OutboundRegistrations {
         };
         tell(core, key, event);
         entry.not_before = core.clock.now + wait;
+        entry.next_ms = Some(core.clock.unix_ms + wait.as_millis() as i64);
         // In between, what was granted before may run out.
         let left_ms = entry
             .expires_ms

@@ -17,7 +17,7 @@ use crate::options;
 use crate::plan::Candidate;
 use crate::switch::{Core, Output};
 use model::datetime::format_utc;
-use model::{ConnectionKey, Reachability, ReachabilityState};
+use model::{ConnectionKey, OptionsState, Reachability, ReachabilityState};
 use sip::event::RequestId;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,6 +59,10 @@ pub(crate) struct Pings {
 struct Pinged {
     connection: Arc<Connection>,
     state: ReachabilityState,
+    /// Since when, in milliseconds since the Unix epoch.
+    since_ms: i64,
+    /// Status of the last answer; `None` when the last question had none.
+    status: Option<u16>,
     misses: u32,
     request: Option<RequestId>,
 }
@@ -129,6 +133,17 @@ impl Pings {
         }
     }
 
+    /// How it stands with one connection, which is this shard's; `None` where nobody asks.
+    pub(crate) fn state_of(&self, key: &ConnectionKey) -> Option<OptionsState> {
+        self.interval?;
+        let pinged = self.entries.of(key)?;
+        Some(OptionsState {
+            state: pinged.state,
+            since_ms: pinged.since_ms,
+            status: pinged.status,
+        })
+    }
+
     /// Hears what the directory has just taken over.
     pub(crate) fn on_change(&mut self, core: &mut Core, change: &DirectoryChange) {
         let Some(interval) = self.interval else {
@@ -172,6 +187,8 @@ impl Pings {
                 let pinged = Pinged {
                     connection: Arc::clone(connection),
                     state: ReachabilityState::Unknown,
+                    since_ms: core.clock.unix_ms,
+                    status: None,
                     misses: 0,
                     request: None,
                 };
@@ -234,6 +251,7 @@ impl Pings {
             return true;
         };
         pinged.request = None;
+        pinged.status = came.then_some(status);
         let Some(interval) = self.interval else {
             return true;
         };
@@ -276,6 +294,7 @@ impl Pings {
         if before == state {
             return;
         }
+        pinged.since_ms = core.clock.unix_ms;
         self.counts[before as usize] -= 1;
         self.counts[state as usize] += 1;
         tell(core, key, state, status);

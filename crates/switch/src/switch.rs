@@ -17,7 +17,7 @@ use media::recorder::{self, RecordingId};
 use media::relay::{Command, Event as MediaEvent, RelayId, Side};
 use media::srtp::{KeySeed, KeySource};
 use model::cdr::Cdr;
-use model::{Reachability, Registration};
+use model::{ConnectionKey, PeerState, Reachability, Registration};
 use sip::Misbehaviour;
 use sip::endpoint::{Endpoint, Flow};
 use sip::event::{Event, RequestId, ServerRequestId, SessionId};
@@ -458,6 +458,26 @@ impl Switch {
             pings_sent: pings.sent,
             pings_missed: pings.missed,
         }
+    }
+
+    /// How it stands with the peer of a connection; `None` when another shard looks after it, or there is none of this
+    /// key.
+    pub fn peer_state(&self, clock: Clock, key: &ConnectionKey) -> Option<PeerState> {
+        if !self.core.is_mine(key) {
+            return None;
+        }
+        let connection = self.core.directory.connection(key)?;
+        let inbound = self.core.directory.binding_of(key);
+        let interfaces = &self.core.config.sip.interfaces;
+        Some(PeerState {
+            outbound: self
+                .outbound
+                .state_of(connection, interfaces, clock.unix_ms),
+            inbound: inbound
+                .filter(|binding| binding.expires_ms > clock.unix_ms)
+                .map(|binding| model::Binding::clone(binding)),
+            options: self.pings.state_of(key),
+        })
     }
 
     /// The records this shard routes by.

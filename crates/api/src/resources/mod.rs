@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod common;
+mod connection_states;
 mod connections;
 mod connections_fields;
 mod connections_registration;
@@ -35,6 +36,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         domains::OPERATIONS,
         api_keys::OPERATIONS,
         connections::OPERATIONS,
+        connection_states::OPERATIONS,
         dial_plans::OPERATIONS,
         dial_rules::OPERATIONS,
         dial_policies::OPERATIONS,

@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod connection_documents;
+mod connection_states;
 mod connections;
 mod dial_policies;
 mod dial_rules;
