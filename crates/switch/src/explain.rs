@@ -106,13 +106,21 @@ pub fn explain(
         domain_limits(part, &mut trail);
     }
     let mut candidates = Vec::with_capacity(plan.candidates.len());
+    let mut last_resort = Vec::new();
     for candidate in plan.candidates {
         limits(&candidate.target, "term", &mut trail);
-        match pings::passed_over(directory, &candidate) {
-            Some(why) => trail.step("options", Some(candidate.target.label()), || why),
-            None => candidates.push(candidate),
+        let Some(why) = pings::silence(directory, &candidate) else {
+            candidates.push(candidate);
+            continue;
+        };
+        trail.step("options", Some(candidate.target.label()), || {
+            format!("{why} and {}", candidate.when_in_doubt())
+        });
+        if candidate.emergency {
+            last_resort.push(candidate);
         }
     }
+    candidates.extend(last_resort);
     let mut candidates = candidates.into_iter();
     let Some(plan) = candidates.next() else {
         return Ok(Explanation {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | unknown | it has never answered, or there is no way to it | nothing: many peers ignore OPTIONS and take calls |
 //! | up | it answered | the next question follows in an interval, a tenth sooner or later |
-//! | down | it had answered, and then missed [`MISSES`] questions | routes pass it over; it is asked more often |
+//! | down | it had answered, and then missed [`MISSES`] questions | routes pass it over, emergency calls try it last; it is asked more often |
 //!
 //! Only the shard that a connection's key hashes to asks; it tells the others. Nothing is asked unless the operator
 //! wants it: no field of a connection says so, peers that nobody agreed it with may take it amiss, and other switches
@@ -76,15 +76,14 @@ pub(crate) struct PingStats {
     pub(crate) missed: u64,
 }
 
-/// Why a candidate is not tried although its turn has come: its peer is down. One that no route led to is tried all the
-/// same, for there is no other.
-pub(crate) fn passed_over(directory: &Directory, candidate: &Candidate) -> Option<String> {
+/// Why a candidate's peer is taken to be down. One that no route led to is tried all the same, for there is no other.
+pub(crate) fn silence(directory: &Directory, candidate: &Candidate) -> Option<String> {
     if !candidate.by_route {
         return None;
     }
     let since_ms = directory.silent_since_ms(&candidate.target)?;
     Some(format!(
-        "it has not answered OPTIONS since {} UTC and is passed over",
+        "it has not answered OPTIONS since {} UTC",
         format_utc(since_ms)
     ))
 }

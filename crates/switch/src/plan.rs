@@ -67,7 +67,8 @@ pub struct Plan {
 pub struct Candidate {
     /// The connection.
     pub target: Arc<Connection>,
-    /// Whether a route led here. Such a candidate is passed over while its connection is in quarantine.
+    /// Whether a route led here. Such a candidate is passed over while its connection is in quarantine, or comes last
+    /// for an emergency call.
     pub by_route: bool,
     /// Request-URI of the new INVITE.
     pub request_uri: Uri,
@@ -91,6 +92,17 @@ pub struct Candidate {
     pub transport: Transport,
     /// Index of the interface of ours it leaves by.
     pub interface: u8,
+}
+
+impl Candidate {
+    /// What becomes of it where its peer looks out of order. A call for help may not be lost to a guess.
+    pub(crate) fn when_in_doubt(&self) -> &'static str {
+        if self.emergency {
+            "comes after all others, for this is an emergency call"
+        } else {
+            "is passed over"
+        }
+    }
 }
 
 /// A call that goes nowhere.

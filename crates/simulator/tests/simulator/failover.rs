@@ -77,13 +77,15 @@ impl Carriers {
             Vec::new(),
             counters_of,
         );
-        let route = Route::new("sip:2*@*", RouteMethod::Fixed);
-        let ways = ["first", "second"]
-            .iter()
-            .zip(1..)
-            .map(|(host, index)| RouteConnection::new(route.matching.clone(), index, *host));
+        let routes = ["sip:2*@*", "sip:911@*"].map(|to| Route::new(to, RouteMethod::Fixed));
+        let ways = routes.iter().flat_map(|route| {
+            let ways = ["first", "second"].iter().zip(1..);
+            ways.map(move |(host, index)| {
+                RouteConnection::new(route.matching.clone(), index, *host)
+            })
+        });
         let ways = ways.collect();
-        assert!(part.add_routes(vec![route], ways).is_empty());
+        assert!(part.add_routes(routes.to_vec(), ways).is_empty());
         part.add_policies(vec![DialPolicy::new("*", "Nobody", "")], Vec::new());
         world.change(&DirectoryChange::Swap(Arc::new(part)));
         Self {
@@ -125,10 +127,14 @@ impl Carriers {
     }
 
     fn call_for(&mut self, at: u64, how_long: Duration) -> usize {
+        self.dial(at, "2000", how_long)
+    }
+
+    fn dial(&mut self, at: u64, number: &str, how_long: Duration) -> usize {
         let ip = 10 + self.phones;
         let address = format!("198.51.100.{ip}:5060");
         let phone = self.phone(&address, "pbx", WhenCalled::RingForever);
-        let to = format!("sip:2000@{SWITCH}");
+        let to = format!("sip:{number}@{SWITCH}");
         self.world.plan(seconds(at), phone, Action::Call(to));
         self.world
             .plan(seconds(at) + how_long, phone, Action::HangUp);
@@ -423,6 +429,54 @@ fn three_outages_put_a_carrier_aside_until_it_answers_options() {
             .any(|line| line.contains("passed over"))
     };
     assert_eq!(world.world.cdrs().iter().filter(passed_over).count(), 1);
+}
+
+#[test]
+fn a_call_for_help_tries_carriers_in_quarantine_when_no_other_is_left() {
+    let mut world = Carriers::new(|_, _| ());
+    world.carriers(Some(refuses(503)), Some(refuses(503)));
+    for at in [1, 2, 3] {
+        world.call(at);
+    }
+    let other = world.call(5);
+    let help = world.dial(6, "911", seconds(10));
+    world.world.run(seconds(9));
+    // Three calls put both aside: an ordinary one is not even tried.
+    assert_eq!(world.status_of(other), Some(503));
+    let uris = |to: &str| -> Vec<String> {
+        let invites = world.to(to, "INVITE");
+        invites.iter().map(|it| it.uri_text().to_owned()).collect()
+    };
+    for to in [FIRST, SECOND] {
+        let ordinary = format!("sip:2000@{to}");
+        let emergency = format!("sip:911@{to}");
+        let expected = [&ordinary, &ordinary, &ordinary, &emergency];
+        assert_eq!(uris(to).iter().collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(world.status_of(help), Some(503));
+    let cdrs = world.world.cdrs().iter();
+    let texts: Vec<&str> = cdrs.map(|cdr| cdr.release_text.as_str()).collect();
+    assert_eq!(texts[3], "All connections failed of late", "{texts:?}");
+    let decisions = &world.world.cdrs()[4].decisions;
+    let why = decisions.iter().filter(|it| it.starts_with("quarantine"));
+    for line in why.clone() {
+        assert!(line.contains("comes after all others, for this is an emergency call"));
+    }
+    assert_eq!(why.count(), 2, "{decisions:?}");
+}
+
+#[test]
+fn a_call_for_help_goes_to_a_carrier_that_works_first() {
+    let mut world = Carriers::new(|_, _| ());
+    world.carriers(Some(refuses(503)), Some(OK));
+    for at in [1, 4, 7] {
+        world.call_for(at, seconds(2));
+    }
+    let help = world.dial(10, "911", seconds(3));
+    world.world.run(seconds(14));
+    assert!(world.answered(help));
+    assert_eq!(world.to(FIRST, "INVITE").len(), 3, "it was not needed");
+    assert_eq!(world.to(SECOND, "INVITE").len(), 4);
 }
 
 #[test]

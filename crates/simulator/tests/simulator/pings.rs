@@ -84,13 +84,15 @@ impl Yard {
     fn carriers(&mut self, carriers: Vec<Connection>) {
         let (mut part, _) =
             DomainPart::build("*", None, carriers, vec![], vec![], |_| Arc::default());
-        let route = Route::new("sip:2*@*", RouteMethod::Fixed);
-        let ways = ["first", "second"]
-            .iter()
-            .zip(1..)
-            .map(|(host, index)| RouteConnection::new(route.matching.clone(), index, *host))
-            .collect();
-        assert!(part.add_routes(vec![route], ways).is_empty());
+        let routes = ["sip:2*@*", "sip:911@*"].map(|to| Route::new(to, RouteMethod::Fixed));
+        let ways = routes.iter().flat_map(|route| {
+            let ways = ["first", "second"].iter().zip(1..);
+            ways.map(move |(host, index)| {
+                RouteConnection::new(route.matching.clone(), index, *host)
+            })
+        });
+        let ways = ways.collect();
+        assert!(part.add_routes(routes.to_vec(), ways).is_empty());
         self.world.change(&DirectoryChange::Swap(Arc::new(part)));
     }
 
@@ -149,18 +151,26 @@ impl Yard {
 
     /// One more call of the PBX, answered by whoever gets it.
     fn call(&mut self, at: Duration) -> usize {
+        self.dial(at, "2000")
+    }
+
+    fn dial(&mut self, at: Duration, number: &str) -> usize {
         self.phones += 1;
         let sip: SocketAddr = format!("198.51.100.1:{}", 6000 + self.phones)
             .parse()
             .unwrap();
         let phone = self.world.add(phone("pbx", sip, WhenCalled::RingForever));
-        let to = format!("sip:2000@{SWITCH}");
+        let to = format!("sip:{number}@{SWITCH}");
         self.world.plan(at, phone, Action::Call(to));
         self.world.plan(at + seconds(5), phone, Action::HangUp);
         phone
     }
 
     fn explain(&self) -> Explanation {
+        self.explain_call("2000")
+    }
+
+    fn explain_call(&self, number: &str) -> Explanation {
         let interfaces = [sip::endpoint::Interface {
             transport: sip::transport::Transport::Udp,
             local: SWITCH,
@@ -176,7 +186,7 @@ impl Yard {
         };
         let question = ExplainRequest {
             from: "sip:1001@pbx".into(),
-            to: "sip:2000@192.0.2.1".into(),
+            to: format!("sip:{number}@192.0.2.1"),
             ..ExplainRequest::default()
         };
         let directory = self.world.directory(0).unwrap();
@@ -372,6 +382,56 @@ fn when_all_of_a_route_are_down_the_caller_hears_503() {
     );
     let explanation = yard.explain();
     assert_eq!(explanation.refused_with, Some(503));
+}
+
+#[test]
+fn a_call_for_help_tries_peers_that_do_not_answer_options_last() {
+    let mut yard = Yard::routed(1);
+    let refuses = WhenCalled::Refuse(503, Duration::from_millis(100));
+    yard.world.add(phone("carrier", address(SECOND), refuses));
+    let second_alone = |who| (who == address(SECOND)).then_some(200);
+    yard.run(seconds(70), up);
+    yard.run(seconds(160), second_alone);
+    assert_eq!(yard.world.stats()[0].pinged, [0, 1, 1]);
+    let invites = |yard: &Yard| -> Vec<String> {
+        let sent = yard.world.messages().iter();
+        let invites = sent
+            .filter(|sent| sent.from == SWITCH)
+            .filter_map(|sent| sent.message())
+            .filter(|message| message.method() == Some(&Method::Invite));
+        let mut uris: Vec<String> = invites.map(|it| it.uri_text().to_owned()).collect();
+        uris.dedup();
+        uris
+    };
+    let ordinary = yard.dial(seconds(161), "2000");
+    yard.run(seconds(163), second_alone);
+    assert_eq!(invites(&yard), [format!("sip:2000@{SECOND}")]);
+    let failed = PhoneEvent::Failed { status: 503 };
+    assert!(yard.world.events().contains(&(ordinary, failed)));
+
+    yard.dial(seconds(164), "911");
+    yard.run(seconds(180), second_alone);
+    let tried = [
+        format!("sip:2000@{SECOND}"),
+        format!("sip:911@{SECOND}"),
+        format!("sip:911@{FIRST}"),
+    ];
+    assert_eq!(invites(&yard), tried);
+    let cdr = &yard.world.cdrs()[1];
+    let mut lines = cdr.decisions.iter();
+    let why = lines.find(|line| line.starts_with("options"));
+    let last = "comes after all others, for this is an emergency call";
+    assert!(why.unwrap().contains(last), "{:?}", cdr.decisions);
+
+    let explanation = yard.explain_call("911");
+    let step = explanation.steps.iter().find(|it| it.stage == "options");
+    assert!(step.unwrap().text.contains(last));
+    let outcome = &explanation.outcome;
+    assert!(
+        outcome.starts_with("The call goes to connection */sip*@second")
+            && outcome.ends_with("Should that fail: connection */sip*@first."),
+        "{outcome}"
+    );
 }
 
 #[test]

@@ -25,6 +25,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Failover {
     left: VecDeque<Candidate>,
+    /// Those of an emergency call whose peers look out of order: they are tried when all others have failed.
+    last_resort: VecDeque<Candidate>,
     begun: bool,
     /// The connection the call came from, and where its INVITE came in: the media of each attempt needs both.
     source: Arc<Connection>,
@@ -43,6 +45,7 @@ impl Failover {
     pub(crate) fn new(plan: Plan, source: Arc<Connection>, flow: Flow) -> Self {
         Self {
             left: plan.candidates.into(),
+            last_resort: VecDeque::new(),
             begun: false,
             source,
             flow,
@@ -58,28 +61,29 @@ impl Failover {
         !std::mem::replace(&mut self.begun, true)
     }
 
-    /// The next candidate that has a place for the call. Those in quarantine or over a limit are passed over.
+    /// The next candidate that has a place for the call. Those in quarantine or over a limit are passed over; those that
+    /// only look out of order get an emergency call all the same, after the others.
     pub(crate) fn next(
         &mut self,
         core: &mut Core,
         mut domain: Option<&mut DomainPlace>,
         trail: &mut Trail,
     ) -> Option<(Candidate, Reservation)> {
-        while let Some(candidate) = self.left.pop_front() {
+        loop {
+            let (candidate, last_resort) = match self.left.pop_front() {
+                Some(candidate) => (candidate, false),
+                None => (self.last_resort.pop_front()?, true),
+            };
             let target = &candidate.target;
-            if let Some(why) = pings::passed_over(&core.directory, &candidate) {
-                trail.step("options", Some(target.label()), || why);
-                self.passed_over = "No connection answers OPTIONS";
-                continue;
-            }
-            if candidate.by_route && core.quarantine.holds(core.clock.now, &target.key()) {
-                trail.step("quarantine", Some(target.label()), || {
-                    format!(
-                        "it failed {FAILURES} times within {} s and is passed over",
-                        WINDOW.as_secs()
-                    )
+            if !last_resort && let Some(doubt) = doubt(core, &candidate) {
+                trail.step(doubt.stage, Some(target.label()), || {
+                    format!("{} and {}", doubt.why, candidate.when_in_doubt())
                 });
-                self.passed_over = "All connections failed of late";
+                if candidate.emergency {
+                    self.last_resort.push_back(candidate);
+                } else {
+                    self.passed_over = doubt.release_text;
+                }
                 continue;
             }
             if let Some(full) = domain
@@ -110,7 +114,6 @@ impl Failover {
                 }
             }
         }
-        None
     }
 
     /// Release text when every candidate was passed over.
@@ -122,6 +125,33 @@ impl Failover {
     pub(crate) fn origin(&self) -> (Arc<Connection>, Flow) {
         (Arc::clone(&self.source), self.flow)
     }
+}
+
+/// Why a candidate's peer is taken to be out of order.
+struct Doubt {
+    stage: &'static str,
+    why: String,
+    /// Release text where no other candidate is left.
+    release_text: &'static str,
+}
+
+fn doubt(core: &Core, candidate: &Candidate) -> Option<Doubt> {
+    if let Some(why) = pings::silence(&core.directory, candidate) {
+        return Some(Doubt {
+            stage: "options",
+            why,
+            release_text: "No connection answers OPTIONS",
+        });
+    }
+    let aside = candidate.by_route
+        && core
+            .quarantine
+            .holds(core.clock.now, &candidate.target.key());
+    aside.then(|| Doubt {
+        stage: "quarantine",
+        why: format!("it failed {FAILURES} times within {} s", WINDOW.as_secs()),
+        release_text: "All connections failed of late",
+    })
 }
 
 /// Release text of a call that its domain has no place for.
