@@ -19,6 +19,7 @@ import time
 
 from . import digest
 from .sip_message import Message, address_of, param, uri_of
+from .waiting import wait_until
 
 SECONDS = 8.0
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, NOTIFY, REFER, MESSAGE"
@@ -160,6 +161,11 @@ class Ua:
             left = deadline - time.monotonic()
             assert left > 0, self._report(f"expected {what}, not within {seconds} s")
             self._collect(left)
+
+    def has(self, matches):
+        """Whether such a message has come, after one look; it stays in the inbox."""
+        self._collect(0)
+        return any(matches(message) for message in self.inbox)
 
     def nothing(self, what, matches, seconds):
         """Asserts that no such message comes for `seconds`."""
@@ -418,6 +424,23 @@ class Call:
 
     def reinvite(self, body=b"", headers=()):
         return self.request("INVITE", body=body, headers=headers)
+
+    def offer(self, other, body, seconds=SECONDS):
+        """Our re-INVITE as `other`, the far end's side of the call, hears it. Met by a 491 it is made again, as phones
+        do (RFC 3261 section 14.1): what was before may still be on its way somewhere."""
+        arrived = lambda m: m.is_request and m.method == "INVITE" and m.call_id == other.call_id  # noqa: E731
+        refused = lambda m: not m.is_request and m.branch == self.invite.branch and m.status == 491  # noqa: E731
+        deadline = time.monotonic() + seconds
+        while True:
+            self.reinvite(body)
+            wait_until(
+                "a re-INVITE there or a 491 here",
+                lambda: other.ua.has(arrived) or self.ua.has(refused),
+                deadline - time.monotonic(),
+            )
+            if other.ua.has(arrived):
+                return other.expect("INVITE")
+            self.expect(491)
 
     def bye(self, headers=()):
         """Hangs up; the 200 has to come."""

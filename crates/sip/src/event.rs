@@ -85,8 +85,8 @@ pub enum Event {
     Established {
         /// The session that was called.
         session: SessionId,
-        /// The ACK.
-        ack: Message,
+        /// The ACK, unless a re-INVITE that came before it showed that the 2xx has arrived.
+        ack: Option<Message>,
     },
     /// A PRACK for a reliable provisional response of ours; 200 is already out. It may carry the answer
     /// to an offer in that response.
@@ -137,8 +137,8 @@ pub enum Event {
     OfferAck {
         /// The session.
         session: SessionId,
-        /// The ACK.
-        ack: Message,
+        /// The ACK, unless the next re-INVITE came before it.
+        ack: Option<Message>,
     },
     /// The final response to a request sent with `request` or `send`.
     Response {

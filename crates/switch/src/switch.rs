@@ -551,7 +551,7 @@ impl Switch {
             }
             Event::Established { session, ack } => {
                 self.with_call(session, |core, call, _| {
-                    progress::on_established(core, call, &ack)
+                    progress::on_established(core, call, ack.as_ref())
                 });
             }
             Event::Pracked { session, request } => {
@@ -590,7 +590,7 @@ impl Switch {
             }
             Event::OfferAck { session, ack } => {
                 self.with_call(session, |core, call, side| {
-                    offers::on_offer_ack(core, call, side, &ack)
+                    offers::on_offer_ack(core, call, side, ack.as_ref())
                 });
             }
             Event::Request {

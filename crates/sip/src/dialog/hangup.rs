@@ -52,6 +52,7 @@ impl Endpoint {
         };
         session.phase = Phase::Closing;
         session.bye = None;
+        session.held = None;
         session.cancel_timers(&mut self.timers);
         let open = session.ours.take();
         let theirs = session.theirs.take();

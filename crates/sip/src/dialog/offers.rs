@@ -40,7 +40,8 @@ impl std::error::Error for OfferRefused {}
 
 impl Endpoint {
     /// Makes an offer within a session, by re-INVITE or UPDATE. An empty `body` in a re-INVITE asks the
-    /// peer for its offer. The outcome comes as `OfferResult`.
+    /// peer for its offer. The outcome comes as `OfferResult`. A re-INVITE waits for the ACK of our 2xx, if that is all
+    /// that is missing: the ACK is on its way, and may have been overtaken by what made us ask.
     pub fn offer(
         &mut self,
         now: Instant,
@@ -64,10 +65,15 @@ impl Endpoint {
             || state.theirs.is_some()
             || state.owed.is_some()
             || state.bye.is_some()
-            || (reinvite && state.success.is_some());
+            || state.held.is_some();
+        let unacknowledged = state.success.is_some();
         let dialog = state.current().ok_or(OfferRefused::NoDialog)?;
         if busy || !dialog.negotiation.is_settled() {
             return Err(OfferRefused::Pending);
+        }
+        if reinvite && unacknowledged {
+            state.held = Some(Box::new((headers, body)));
+            return Ok(());
         }
         if !body.is_empty() {
             dialog.negotiation.send();
@@ -96,6 +102,26 @@ impl Endpoint {
         }
         self.begin_in_session(now, key, purpose, draft, hop);
         Ok(())
+    }
+
+    /// Sends the re-INVITE that waited for the ACK of our 2xx.
+    pub(crate) fn send_held(&mut self, now: Instant, key: Key) {
+        let held = self.sessions.get_mut(key).and_then(|it| it.held.take());
+        let Some((headers, body)) = held.map(|held| *held) else {
+            return;
+        };
+        let session = SessionId(key);
+        if self
+            .offer(now, session, Method::Invite, headers, body)
+            .is_err()
+        {
+            self.event(Event::OfferResult {
+                session,
+                method: Method::Invite,
+                status: 491,
+                response: None,
+            });
+        }
     }
 
     /// Our re-INVITE or UPDATE has come to its end.
@@ -186,6 +212,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        let unacknowledged = session.success.is_some() && !session.proves_success(index, &request);
         let status = match session {
             Session {
                 phase: Phase::Calling | Phase::Ringing,
@@ -196,9 +223,8 @@ impl Endpoint {
             } => 500,
             Session { ours: Some(_), .. }
             | Session { owed: Some(_), .. }
-            | Session {
-                success: Some(_), ..
-            } => 491,
+            | Session { held: Some(_), .. } => 491,
+            _ if unacknowledged => 491,
             _ => 0,
         };
         if status != 0 {
@@ -208,6 +234,7 @@ impl Endpoint {
         if self.refuse_short_interval(now, key, &request, transaction) {
             return;
         }
+        self.confirm_success(key, None);
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
@@ -253,7 +280,7 @@ impl Endpoint {
             }
             return;
         }
-        let ours = session.ours.is_some() || session.owed.is_some();
+        let ours = session.ours.is_some() || session.owed.is_some() || session.held.is_some();
         let status = match dialog.negotiation {
             _ if session.theirs.is_some() => 500,
             Negotiation::Theirs => 500,

@@ -126,6 +126,9 @@ pub(crate) struct Session {
     pub(crate) overtaken: Option<Overtaken>,
     /// Our re-INVITE or UPDATE that is under way, with its exchange.
     pub(crate) ours: Option<(Method, Key)>,
+    /// A re-INVITE of ours, its header lines and its body, that goes out when the ACK of our 2xx has come: while that
+    /// INVITE is under way none may begin (RFC 3261 §14.1).
+    pub(crate) held: Option<Box<(Headers, Bytes)>>,
     /// Their re-INVITE, UPDATE or PRACK whose offer the layer above has to answer, with its transaction.
     pub(crate) theirs: Option<(Method, Key)>,
     pub(crate) owed: Option<Box<Owed>>,
@@ -157,6 +160,7 @@ impl Session {
             success: None,
             overtaken: None,
             ours: None,
+            held: None,
             theirs: None,
             owed: None,
             bye: None,
@@ -194,6 +198,23 @@ impl Session {
             Some(Setup::Inbound(inbound)) => Some(inbound),
             _ => None,
         }
+    }
+
+    /// Whether a re-INVITE shows that our 2xx has arrived though its ACK has not. ACK and re-INVITE are different
+    /// transactions, and a proxy with several workers lets the one overtake the other; a peer begins no re-INVITE
+    /// before it has the answer to the INVITE before (RFC 3261 §14.1), so nothing is open between us and it is taken
+    /// (RFC 5407 §3.1.4). Not so where the ACK has to bring the answer to an offer in our 2xx (RFC 5407 §3.1.5), and
+    /// where a BYE of ours waits for nothing but the ACK (RFC 3261 §15).
+    pub(crate) fn proves_success(&self, index: usize, reinvite: &Message) -> bool {
+        let settled = self
+            .dialogs
+            .get(index)
+            .is_some_and(|dialog| dialog.negotiation.is_settled());
+        let later = self
+            .success
+            .as_deref()
+            .is_some_and(|success| success.cseq < reinvite.cseq().number);
+        settled && later && self.bye.is_none()
     }
 
     /// The dialog that commands mean: the confirmed one, or the latest early one.

@@ -412,27 +412,35 @@ impl Endpoint {
         {
             return;
         }
-        let Some(mut success) = session.success.take() else {
-            return;
-        };
-        self.timers.cancel(&mut success.timer);
         if let Some(dialog) = session.dialogs.get_mut(index) {
             dialog.negotiation.settle();
         }
-        if let Some(headers) = session.bye.take() {
-            self.send_bye(now, key, headers);
-        } else if success.reinvite {
-            self.event(Event::OfferAck {
-                session: SessionId(key),
-                ack,
-            });
-        } else {
-            self.event(Event::Established {
-                session: SessionId(key),
-                ack,
-            });
+        match session.bye.take() {
+            Some(headers) => {
+                self.forget_success(key);
+                self.send_bye(now, key, headers);
+            }
+            None => self.confirm_success(key, Some(ack)),
         }
+        self.send_held(now, key);
         self.tell_identity(now, key);
+    }
+
+    /// Our 2xx has reached the peer, as its ACK says, or a request that it could not have made otherwise.
+    pub(crate) fn confirm_success(&mut self, key: Key, ack: Option<Message>) {
+        let session = SessionId(key);
+        match self.forget_success(key) {
+            Some(success) if success.reinvite => self.event(Event::OfferAck { session, ack }),
+            Some(_) => self.event(Event::Established { session, ack }),
+            None => {}
+        }
+    }
+
+    /// Repeats our 2xx no more.
+    fn forget_success(&mut self, key: Key) -> Option<Box<Success>> {
+        let mut success = self.sessions.get_mut(key)?.success.take()?;
+        self.timers.cancel(&mut success.timer);
+        Some(success)
     }
 
     /// Refuses a call that came in with 300 to 699. The session is over.

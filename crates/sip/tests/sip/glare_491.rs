@@ -1,6 +1,6 @@
 //! Two offers at once: 491 for both, and delays that keep them apart (RFC 3261 §14).
 
-use crate::common::{ANSWER, Lone, OFFER, Pair, ms, request, request_in};
+use crate::common::{ANSWER, Lone, OFFER, Pair, ms, request, request_in, secs};
 use sip::endpoint::OfferRefused;
 use sip::message::{Headers, Method, Name};
 
@@ -105,14 +105,124 @@ fn a_second_offer_before_the_answer_gets_500_with_retry_after() {
     assert_eq!(lone.said(), ["200"]);
 }
 
+/// As through a proxy with several workers, which keeps no order between ACK and re-INVITE.
 #[test]
-fn a_reinvite_before_our_ack_came_gets_491() {
+fn a_reinvite_that_overtakes_the_ack_is_taken() {
     let mut lone = Lone::new();
     lone.receive(&request("INVITE", "1", 1, "", "v=0\r\n"));
     let session = lone.called();
     lone.endpoint
         .answer(lone.now, session, Headers::new(), ANSWER);
     let ok = lone.last();
+    let mut expected = vec!["Invite"];
+    for (cseq, confirmed) in [(2, "Established"), (3, "OfferAck")] {
+        let branch = cseq.to_string();
+        lone.receive(&request_in(&ok, "INVITE", &branch, cseq, "", "v=0\r\n"));
+        expected.extend([confirmed, "Offer INVITE"]);
+        // The ACK of the 2xx before comes last, and is not taken for the one of the next.
+        lone.receive(&request_in(&ok, "ACK", "a", cseq - 1, "", ""));
+        lone.endpoint
+            .answer_offer(lone.now, session, Headers::new(), ANSWER);
+        lone.receive(&request_in(&ok, "ACK", "a", cseq - 1, "", ""));
+        assert_eq!(lone.said(), ["100", "200"]);
+    }
+    assert_eq!(lone.heard(), expected);
+    // The one 2xx that is still open is repeated, and no other.
+    lone.run(ms(500));
+    assert_eq!(lone.said(), ["200"]);
+    lone.receive(&request_in(&ok, "ACK", "b", 3, "", ""));
+    assert_eq!(lone.heard(), ["OfferAck"]);
+    lone.run(secs(40));
+    assert!(lone.said().is_empty());
+}
+
+#[test]
+fn a_reinvite_gets_491_while_the_ack_has_to_bring_the_answer() {
+    let mut lone = Lone::new();
+    lone.receive(&request("INVITE", "1", 1, "", ""));
+    let session = lone.called();
+    lone.endpoint
+        .answer(lone.now, session, Headers::new(), OFFER);
+    let ok = lone.last();
     lone.receive(&request_in(&ok, "INVITE", "2", 2, "", "v=0\r\n"));
     assert_eq!(lone.said(), ["100", "491"]);
+    lone.receive(&request_in(&ok, "ACK", "a", 1, "", "v=0\r\n"));
+    lone.receive(&request_in(&ok, "INVITE", "3", 3, "", "v=0\r\n"));
+    assert_eq!(lone.heard(), ["Invite", "Established", "Offer INVITE"]);
+}
+
+#[test]
+fn a_reinvite_gets_491_where_it_is_no_proof_of_the_2xx() {
+    for hung_up in [false, true] {
+        let mut lone = Lone::new();
+        lone.receive(&request("INVITE", "1", 1, "", "v=0\r\n"));
+        let session = lone.called();
+        lone.endpoint
+            .answer(lone.now, session, Headers::new(), ANSWER);
+        let ok = lone.last();
+        let cseq = if hung_up {
+            lone.endpoint.bye(lone.now, session, Headers::new());
+            2
+        } else {
+            // The first INVITE once more, by another way.
+            1
+        };
+        lone.receive(&request_in(&ok, "INVITE", "2", cseq, "", "v=0\r\n"));
+        assert_eq!(lone.said(), ["100", "491"]);
+        assert_eq!(lone.heard(), ["Invite"]);
+    }
+}
+
+/// The far end of a relayed call is quicker than the ACK of the near end.
+#[test]
+fn a_reinvite_of_ours_waits_for_the_ack() {
+    let mut lone = Lone::new();
+    lone.receive(&request("INVITE", "1", 1, "", "v=0\r\n"));
+    let session = lone.called();
+    lone.endpoint
+        .answer(lone.now, session, Headers::new(), ANSWER);
+    let ok = lone.last();
+    let mut offer = || {
+        lone.endpoint
+            .offer(lone.now, session, Method::Invite, Headers::new(), OFFER)
+    };
+    assert_eq!(offer(), Ok(()));
+    assert_eq!(offer(), Err(OfferRefused::Pending), "one is enough");
+    assert!(lone.said().is_empty());
+    // An offer of theirs meets ours, though it is not out yet.
+    lone.receive(&request_in(&ok, "INVITE", "2", 2, "", "v=0\r\n"));
+    lone.receive(&request_in(&ok, "UPDATE", "3", 3, "", "v=0\r\n"));
+    assert_eq!(lone.said(), ["100", "491", "491"]);
+    lone.receive(&request_in(&ok, "ACK", "a", 1, "", ""));
+    assert_eq!(lone.said(), ["INVITE"]);
+    assert_eq!(lone.heard(), ["Invite", "Established"]);
+}
+
+#[test]
+fn a_reinvite_of_ours_that_waits_ends_with_the_call() {
+    let mut lone = Lone::new();
+    lone.receive(&request("INVITE", "1", 1, "", "v=0\r\n"));
+    let session = lone.called();
+    lone.endpoint
+        .answer(lone.now, session, Headers::new(), ANSWER);
+    let ok = lone.last();
+    lone.endpoint
+        .offer(lone.now, session, Method::Invite, Headers::new(), OFFER)
+        .expect("nothing is open");
+    lone.endpoint.bye(lone.now, session, Headers::new());
+    lone.receive(&request_in(&ok, "ACK", "a", 1, "", ""));
+    assert_eq!(lone.said(), ["BYE"]);
+}
+
+#[test]
+fn a_reinvite_of_ours_does_not_wait_for_an_answer_in_the_ack() {
+    let mut lone = Lone::new();
+    lone.receive(&request("INVITE", "1", 1, "", ""));
+    let session = lone.called();
+    lone.endpoint
+        .answer(lone.now, session, Headers::new(), OFFER);
+    let pending = lone
+        .endpoint
+        .offer(lone.now, session, Method::Invite, Headers::new(), OFFER);
+    assert_eq!(pending, Err(OfferRefused::Pending));
 }

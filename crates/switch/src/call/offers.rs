@@ -123,15 +123,15 @@ pub(crate) fn on_offer_result(
 }
 
 /// ACK to a 2xx of ours in which we passed on the other side's offer: it carries the answer.
-pub(crate) fn on_offer_ack(core: &mut Core, call: &mut Call, side: Side, ack: &Message) {
+pub(crate) fn on_offer_ack(core: &mut Core, call: &mut Call, side: Side, ack: Option<&Message>) {
     let asked = call
         .leg_mut(side)
         .offering
         .take()
         .is_some_and(|offering| offering.asks);
-    if !asked {
+    let Some(ack) = ack.filter(|_| asked) else {
         return;
-    }
+    };
     if let (Some(other), Ok(body)) = (
         call.session(opposite(side)),
         call.media.forward(core, side, &Body::of(ack)),

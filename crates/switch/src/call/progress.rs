@@ -57,10 +57,10 @@ pub(crate) fn on_answered(core: &mut Core, call: &mut Call, response: &Message, 
 }
 
 /// ACK of the caller. Where the called side made the offer, it carries the answer.
-pub(crate) fn on_established(core: &mut Core, call: &mut Call, ack: &Message) {
-    if ack.body().is_empty() {
+pub(crate) fn on_established(core: &mut Core, call: &mut Call, ack: Option<&Message>) {
+    let Some(ack) = ack.filter(|ack| !ack.body().is_empty()) else {
         return;
-    }
+    };
     if let (Some(called), Ok(body)) = (
         call.session(Side::B),
         call.media.forward(core, Side::A, &Body::of(ack)),

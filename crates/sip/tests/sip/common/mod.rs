@@ -124,7 +124,7 @@ pub fn message_of(event: &Event) -> Option<&Message> {
         | Event::Updated { request, .. }
         | Event::Offer { request, .. } => Some(request),
         Event::Progress { response, .. } | Event::Answered { response, .. } => Some(response),
-        Event::Established { ack, .. } | Event::OfferAck { ack, .. } => Some(ack),
+        Event::Established { ack, .. } | Event::OfferAck { ack, .. } => ack.as_ref(),
         Event::Failed { response, .. }
         | Event::OfferResult { response, .. }
         | Event::Response { response, .. } => response.as_ref(),
