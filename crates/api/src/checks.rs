@@ -11,23 +11,6 @@ use model::pattern::Pattern;
 const MAX_HOST_CHARS: usize = 253;
 /// Most entries in an address list of an API key.
 pub const MAX_ADDRESS_LIST: usize = 64;
-/// Header names that a rule must not write: the switch makes them itself, and a second one breaks the message.
-const FORBIDDEN_HEADERS: &[&str] = &[
-    "via",
-    "v",
-    "from",
-    "f",
-    "to",
-    "t",
-    "call-id",
-    "i",
-    "cseq",
-    "contact",
-    "m",
-    "route",
-    "record-route",
-    "max-forwards",
-];
 
 /// A pattern of the switch's pattern language.
 pub fn match_pattern(text: &str) -> Result<(), String> {
@@ -265,24 +248,9 @@ pub fn time_of_day(text: &str) -> Result<(), String> {
 
 /// `Name: value` with a name the switch does not write itself.
 pub fn header_line(text: &str) -> Result<(), String> {
-    let Some((name, value)) = text.split_once(':') else {
-        return Err("must be a header line, Name: value".into());
-    };
-    let name = name.trim_end();
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
-    if name.is_empty() || !name.bytes().all(token) || value.trim().is_empty() {
-        return Err("must be a header line, Name: value".into());
-    }
-    let lower = name.to_ascii_lowercase();
-    if FORBIDDEN_HEADERS.contains(&lower.as_str())
-        || lower.starts_with("content-")
-        || matches!(lower.as_str(), "c" | "l" | "e")
-    {
-        return Err(format!(
-            "must not write the header {name}, which the switch makes itself"
-        ));
-    }
-    Ok(())
+    model::header_line::parse(text)
+        .map(|_| ())
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod dial_rule;
 pub mod dial_rule_application;
 pub mod domain;
 pub mod explain;
+pub mod header_line;
 pub mod pattern;
 pub mod peer_state;
 pub mod reachability;
