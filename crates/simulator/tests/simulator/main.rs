@@ -5,6 +5,7 @@ mod calls;
 mod dtls;
 mod failover;
 mod identity;
+mod injection;
 mod limits;
 mod media_fields;
 mod mid_call_identity;
