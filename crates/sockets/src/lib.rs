@@ -8,6 +8,7 @@
 //! - [`ReceiveBatch`], [`SendBatch`]: the preallocated buffers of those batches;
 //! - [`Poller`], [`Waker`]: readiness of many descriptors, and a wake-up from another thread;
 //! - [`MediaIo`]: many sockets with one packet each, which is what media looks like;
+//! - [`send_descriptors`], [`receive_descriptors`]: sockets that go to another process with all that waits in them;
 //! - [`raise_open_files`], [`free_bytes`]: what the system allows and has room for.
 //!
 //! This is the only crate of the workspace that may contain `unsafe`. Every such block names the reason why it is
@@ -19,6 +20,7 @@ compile_error!("strowger's sockets are written for Linux: epoll, eventfd, recvmm
 mod address;
 mod batch;
 mod disk;
+mod inherit;
 mod limits;
 mod media_io;
 mod poll;
@@ -26,6 +28,9 @@ mod udp;
 
 pub use batch::{Arrived, Datagram, ReceiveBatch, SendBatch};
 pub use disk::free_bytes;
+pub use inherit::{
+    DESCRIPTORS_PER_MESSAGE, receive_descriptors, send_descriptors, take_left_descriptors,
+};
 pub use limits::raise_open_files;
 pub use media_io::{MEDIA_PACE, MEDIA_PACKET_BYTES, MediaIo, Onward, Packet, Turn};
 pub use poll::{Poller, Ready, Waker};

@@ -118,6 +118,11 @@ impl MediaIo {
         Some(socket)
     }
 
+    /// Gives all sockets back, with what waits in them.
+    pub fn into_sockets(self) -> impl Iterator<Item = UdpSocket> {
+        self.sockets.into_iter().flatten()
+    }
+
     /// Sends a packet of our own from the socket `key`.
     pub fn send(&self, key: u32, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         let socket = self.sockets.get(key as usize).and_then(Option::as_ref);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -64,6 +64,18 @@ impl UdpSocket {
         Ok(Self { socket, local })
     }
 
+    /// Takes over a socket that another process bound with [`UdpSocket::bind`]; what it was bound with stays.
+    pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
+        let socket = Socket::from(descriptor);
+        if socket.r#type()? != Type::DGRAM {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let local = socket.local_addr()?.as_socket();
+        let local = local.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, local })
+    }
+
     /// The address it is bound to, with the real port.
     pub fn local(&self) -> SocketAddr {
         self.local
@@ -76,6 +88,12 @@ impl UdpSocket {
 
     pub(crate) fn raw(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+impl From<UdpSocket> for OwnedFd {
+    fn from(socket: UdpSocket) -> Self {
+        socket.socket.into()
     }
 }
 
