@@ -51,6 +51,36 @@ def clean_environment(extra=None):
     return {**kept, **(extra or {})}
 
 
+class Heir:
+    """A switch that an upgrade has started, and that is not our child: what `subprocess.Popen` offers, as far as needed."""
+
+    def __init__(self, pid):
+        self.pid, self.returncode = pid, None
+
+    def poll(self):
+        try:
+            state = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            state = "X"
+        # Nobody may be there to ask what its last word was.
+        self.returncode = 0 if state in "XZ" else None
+        return self.returncode
+
+    def wait(self, seconds):
+        try:
+            wait_until("the heir has ended", lambda: self.poll() is not None, seconds)
+        except AssertionError as error:
+            raise subprocess.TimeoutExpired("strowger", seconds) from error
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
 class Switch:
     """One `strowger serve` on free loopback ports with its records in `data`."""
 
@@ -114,6 +144,17 @@ class Switch:
         """As a power cut: no chance to flush."""
         self.process.kill()
         self.process.wait(STOP_SECONDS)
+
+    def upgrade(self, successor):
+        """Lets another binary take over; the finished command. Whoever is the switch now is `process`."""
+        before = self.process
+        result = run("upgrade", "--data", self.data, "--binary", successor, timeout=60)
+        words = result.stdout.split() + result.stderr.replace(".", " ").split()
+        for word, number in zip(words, words[1:]):
+            if word.lower() == "process" and number.isdigit() and int(number) != before.pid:
+                before.wait(STOP_SECONDS)
+                self.process = Heir(int(number))
+        return result
 
     def stop(self):
         """Ends the process by hook or by crook; safe to call twice. A second SIGTERM skips the draining."""

@@ -48,6 +48,13 @@ impl Tasks {
         self.lock().push((name, handle));
     }
 
+    /// Ends those of that name.
+    pub(crate) fn abort_named(&self, name: &str) {
+        let tasks = self.lock();
+        let named = tasks.iter().filter(|(known, _)| *known == name);
+        named.for_each(|(_, task)| task.abort());
+    }
+
     /// Ends all of them.
     pub(crate) fn abort(&self) {
         self.lock().iter().for_each(|(_, task)| task.abort());

@@ -48,28 +48,45 @@ pub(crate) struct CdrCounts {
 pub(crate) struct CdrQueue {
     queue: SyncSender<Item>,
     counts: Arc<CdrCounts>,
+    stored: Arc<AtomicU64>,
 }
 
 enum Item {
-    Record(Box<Cdr>),
+    /// A record, and where to count it when nothing can happen to it any more.
+    Record(Box<Cdr>, Arc<AtomicU64>),
     Stop,
 }
 
 impl CdrQueue {
-    /// Passes a record on.
-    pub(crate) fn push(&self, cdr: Box<Cdr>) {
+    /// The same queue for another shard, whose records are counted apart: see [`stored`](Self::stored).
+    pub(crate) fn of_another_shard(&self) -> Self {
+        Self {
+            stored: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// How many of the records pushed here are in the store. Records are stored in their order.
+    pub(crate) fn stored(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.stored)
+    }
+
+    /// Passes a record on. `false` when only the log has it.
+    pub(crate) fn push(&self, cdr: Box<Cdr>) -> bool {
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-        match self.queue.try_send(Item::Record(cdr)) {
-            Ok(()) => {}
+        let item = Item::Record(cdr, Arc::clone(&self.stored));
+        match self.queue.try_send(item) {
+            Ok(()) => return true,
             Err(
-                TrySendError::Full(Item::Record(cdr))
-                | TrySendError::Disconnected(Item::Record(cdr)),
+                TrySendError::Full(Item::Record(cdr, _))
+                | TrySendError::Disconnected(Item::Record(cdr, _)),
             ) => {
                 self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
                 log(&self.counts, &cdr, "the queue of call records is full");
             }
             Err(_) => {}
         }
+        false
     }
 }
 
@@ -89,6 +106,7 @@ impl CdrWriter {
         let queue = CdrQueue {
             queue,
             counts: Arc::clone(&counts),
+            stored: Arc::default(),
         };
         let worker = Worker {
             items,
@@ -125,10 +143,13 @@ impl<E: Display, W: FnMut(&[Cdr]) -> Result<(), E>> Worker<W> {
     fn run(mut self) {
         let mut stopping = false;
         while !stopping {
-            let mut batch = Vec::new();
-            stopping = self.gather(&mut batch);
+            let (mut batch, mut receipts) = (Vec::new(), Vec::new());
+            stopping = self.gather(&mut batch, &mut receipts);
             if !batch.is_empty() {
                 self.store(&batch, stopping);
+                for stored in receipts {
+                    stored.fetch_add(1, Ordering::Release);
+                }
                 self.counts
                     .waiting
                     .fetch_sub(batch.len(), Ordering::Relaxed);
@@ -137,18 +158,23 @@ impl<E: Display, W: FnMut(&[Cdr]) -> Result<(), E>> Worker<W> {
     }
 
     /// Fills `batch` until it is full, its time is up, or it is time to stop (then `true`).
-    fn gather(&self, batch: &mut Vec<Cdr>) -> bool {
-        match self.items.recv() {
-            Ok(Item::Record(cdr)) => batch.push(*cdr),
+    fn gather(&self, batch: &mut Vec<Cdr>, receipts: &mut Vec<Arc<AtomicU64>>) -> bool {
+        let mut take = |cdr: Box<Cdr>, stored| {
+            batch.push(*cdr);
+            receipts.push(stored);
+            receipts.len()
+        };
+        let mut gathered = match self.items.recv() {
+            Ok(Item::Record(cdr, stored)) => take(cdr, stored),
             Ok(Item::Stop) | Err(_) => return true,
-        }
+        };
         let deadline = Instant::now() + BATCH_TIME;
-        while batch.len() < BATCH_RECORDS {
+        while gathered < BATCH_RECORDS {
             match self
                 .items
                 .recv_timeout(deadline.saturating_duration_since(Instant::now()))
             {
-                Ok(Item::Record(cdr)) => batch.push(*cdr),
+                Ok(Item::Record(cdr, stored)) => gathered = take(cdr, stored),
                 Ok(Item::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => break,
             }

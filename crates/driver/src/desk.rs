@@ -9,14 +9,18 @@ use media::relay::{Command, Event, Opening, RelayId, SocketKey, Sockets};
 use sockets::UdpSocket;
 
 use crate::mailbox::{Refused, Sender};
-use crate::media::{self as media_thread, MediaMail};
+use crate::media::MediaMail;
 use crate::ports::{Lease, PairId, PortCounts, PortPool, PortRange};
 
 /// Commands kept while the media thread is behind. Beyond this, new relays are refused; commands for those that are
 /// open are always kept, a few per call at most.
 const BACKLOG_COMMANDS: usize = 4096;
 
-type Bind = fn(SocketAddr) -> io::Result<UdpSocket>;
+/// How long the media thread is left alone while calls of the last run come back.
+const CATCH_UP_PAUSE: Duration = Duration::from_micros(200);
+
+/// Makes a socket for media, or finds the one that an earlier process left.
+pub(crate) type Bind = Box<dyn FnMut(SocketAddr) -> io::Result<UdpSocket> + Send>;
 
 /// The media desk of one shard.
 pub(crate) struct MediaDesk {
@@ -29,9 +33,14 @@ pub(crate) struct MediaDesk {
 
 impl MediaDesk {
     /// Deals ports of `range`, resting for `quiet` after use, and talks to `thread`.
-    pub(crate) fn new(range: PortRange, quiet: Duration, thread: Sender<MediaMail>) -> Self {
+    pub(crate) fn new(
+        range: PortRange,
+        quiet: Duration,
+        thread: Sender<MediaMail>,
+        bind: Bind,
+    ) -> Self {
         Self {
-            pool: PortPool::new(range, quiet, media_thread::bind),
+            pool: PortPool::new(range, quiet, bind),
             thread,
             backlog: VecDeque::new(),
             open: HashMap::new(),
@@ -40,22 +49,27 @@ impl MediaDesk {
 
     /// Obeys; opening is answered at once.
     pub(crate) fn command(&mut self, now: Instant, command: Command) -> Option<Event> {
-        if let Command::Reopen { relay, .. } = command {
-            let why = "ports of an earlier process cannot be bound again yet".to_owned();
-            return Some(Event::OpenFailed { relay, why });
-        }
-        let Command::Open {
-            relay,
-            a,
-            b,
-            timeout,
-            traffic,
-        } = command
-        else {
-            self.pass(MediaMail::Command(command));
-            return None;
+        let (relay, pairs, timeout, traffic) = match command {
+            Command::Open {
+                relay,
+                a,
+                b,
+                timeout,
+                traffic,
+            } => (relay, self.lease_both(now, a, b), timeout, traffic),
+            Command::Reopen {
+                relay,
+                a,
+                b,
+                timeout,
+                traffic,
+            } => (relay, self.claim_both(now, a, b), timeout, traffic),
+            other => {
+                self.pass(MediaMail::Command(other));
+                return None;
+            }
         };
-        let (a, b) = match self.lease_both(now, a, b) {
+        let (a, b) = match pairs {
             Ok(pairs) => pairs,
             Err(why) => return Some(Event::OpenFailed { relay, why }),
         };
@@ -90,6 +104,14 @@ impl MediaDesk {
         }
     }
 
+    /// Waits while the media thread is behind. At the start only, when calls of the last run come back all at once: while
+    /// calls run a shard never waits.
+    pub(crate) fn catch_up(&mut self) {
+        while self.backlog.len() >= BACKLOG_COMMANDS / 2 && !self.flush() {
+            std::thread::sleep(CATCH_UP_PAUSE);
+        }
+    }
+
     /// Passes on what could not be before. `false` while some of it still waits.
     pub(crate) fn flush(&mut self) -> bool {
         while let Some(mail) = self.backlog.pop_front() {
@@ -103,7 +125,12 @@ impl MediaDesk {
 
     /// How the ports stand.
     pub(crate) fn counts(&mut self, now: Instant) -> PortCounts {
-        self.pool.counts(now)
+        let counts = self.pool.counts(now);
+        while let Some(pair) = self.pool.given_up() {
+            let rtp_key = pair.rtp_key;
+            self.pass(MediaMail::Release { rtp_key });
+        }
+        counts
     }
 
     /// Ends the media thread once it has done what it was told before.
@@ -132,6 +159,29 @@ impl MediaDesk {
                 Err(error.to_string())
             }
         }
+    }
+
+    /// The very ports that a relay of an earlier process had.
+    fn claim_both(
+        &mut self,
+        now: Instant,
+        a: SocketAddr,
+        b: SocketAddr,
+    ) -> Result<(PairId, PairId), String> {
+        let a = self.claim(now, a)?;
+        match self.claim(now, b) {
+            Ok(b) => Ok((a, b)),
+            Err(why) => {
+                self.pool.release(now, a);
+                Err(why)
+            }
+        }
+    }
+
+    fn claim(&mut self, now: Instant, port: SocketAddr) -> Result<PairId, String> {
+        let lease = self.pool.claim(now, port);
+        let lease = lease.map_err(|error| format!("{port}: {error}"))?;
+        Ok(self.adopt(lease))
     }
 
     /// Hands new sockets to the media thread.

@@ -1,13 +1,15 @@
 //! Starting and stopping everything.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::media::dtls::Endpoint;
 use bus::{Bus, Health};
@@ -18,8 +20,8 @@ use sip::message::header::challenge::Algorithm;
 use sip::transport::Transport;
 use sockets::UdpSocket;
 use store::{Store, StoreError};
-use switch::{DirectoryChange, Input, ShardConfig, Switch};
-use tracing::{info, warn};
+use switch::{DirectoryChange, Input, RestoreReport, ShardConfig, Switch};
+use tracing::{error, info, warn};
 
 use crate::answers::{Answers, Tasks};
 use crate::cdr::{CdrCounts, CdrWriter};
@@ -29,7 +31,9 @@ use crate::desk::MediaDesk;
 use crate::dns::{Dns, DnsCounts, Hickory, NoDns};
 use crate::feed::Feed;
 use crate::flows::{Common, FlowCounts, FlowTable, Flows, Listener, StreamDoor};
+use crate::inheritance::Inheritance;
 use crate::interfaces::{self, Bound};
+use crate::journal::{self, Journal, JournalConfig, JournalDesk, JournalError, Journals, Replayed};
 use crate::mailbox::{self, Mailbox};
 use crate::media::{self, MediaCounts};
 use crate::metrics::Metrics;
@@ -53,6 +57,9 @@ const OTHER_DESCRIPTORS: u64 = 8192;
 
 /// How long carriers may take to answer when registrations are taken back at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What tasks are called that accept streams.
+const LISTENING: &str = "TCP listener";
 
 /// How often is looked whether they have.
 const FAREWELL_CHECK: Duration = Duration::from_millis(20);
@@ -96,6 +103,8 @@ pub struct DriverConfig {
     pub recording_reserve_mib: u64,
     /// Calls whose audio one shard converts from one codec to another at one time.
     pub max_transcoded_calls: usize,
+    /// Where calls are kept so that they outlive the process; without it they do not.
+    pub journal: Option<JournalConfig>,
     /// Host name of this node, for routes that hold on one node only.
     pub hostname: String,
 }
@@ -122,6 +131,7 @@ impl Default for DriverConfig {
             recordings: None,
             recording_reserve_mib: 1024,
             max_transcoded_calls: 100,
+            journal: None,
             hostname: "localhost".to_owned(),
         }
     }
@@ -166,6 +176,8 @@ pub enum StartError {
     },
     /// The records cannot be read.
     Store(StoreError),
+    /// Calls cannot be kept.
+    Journal(JournalError),
     /// The bus has no room for us.
     Bus(String),
     /// The system gives us no thread, queue or timer.
@@ -211,6 +223,7 @@ impl fmt::Display for StartError {
                 range.first, range.last
             ),
             Self::Store(error) => write!(f, "cannot read the records: {error}"),
+            Self::Journal(error) => write!(f, "{error}"),
             Self::Bus(why) => write!(f, "cannot join the bus: {why}"),
             Self::System(error) => {
                 write!(f, "the system refuses a thread or a descriptor: {error}")
@@ -226,6 +239,7 @@ impl std::error::Error for StartError {
             Self::Store(error) => Some(error),
             Self::System(error) => Some(error),
             Self::Tls(error) => Some(error),
+            Self::Journal(error) => Some(error),
             Self::Addresses(_) | Self::NoCertificate | Self::FewPorts { .. } | Self::Bus(_) => None,
         }
     }
@@ -245,7 +259,11 @@ pub struct Driver {
     flows: Flows,
     tls: Option<Arc<Tls>>,
     tap: Tap,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Threads>,
+    /// More handles of the sockets that everybody comes to, for whoever comes after us.
+    doors: Vec<OwnedFd>,
+    /// Keeps other processes out of the journal.
+    journal: Option<File>,
     recorder: RecorderThread,
     cdrs: CdrWriter,
     keeper: tokio::task::JoinHandle<()>,
@@ -263,19 +281,56 @@ struct Seat {
     ports: PortRange,
     /// Who its media thread is in handshakes.
     endpoint: Endpoint,
+    interfaces: Arc<[Interface]>,
+    /// Its journal, and the calls that the last run left in it.
+    journal: Option<(Journal, Replayed)>,
+}
+
+/// The threads of one shard.
+struct Threads {
+    shard: JoinHandle<JournalDesk>,
+    media: JoinHandle<Vec<UdpSocket>>,
 }
 
 impl Driver {
     /// Binds the addresses, reads the records and begins to take calls. Has to be called within a tokio runtime, on
     /// which TCP, DNS and the directory feed then live.
+    ///
+    /// Calls that the journal has go on: what they need is bound, sent and counted when this returns.
     pub async fn start(config: DriverConfig, store: Store, bus: Bus) -> Result<Self, StartError> {
-        let count = config.shard_count();
+        Self::succeed(config, store, bus, Arc::default()).await
+    }
+
+    /// As [`start`](Self::start), with the sockets of an earlier process where there are any.
+    pub async fn succeed(
+        config: DriverConfig,
+        store: Store,
+        bus: Bus,
+        inheritance: Arc<Inheritance>,
+    ) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let journals = open_journals(&config)?;
+        let (journal, mut journals) = match journals {
+            Some(Journals { lock, shards }) => (Some(lock), Some(shards)),
+            None => (None, None),
+        };
+        let count = journals.as_ref().map_or(config.shard_count(), Vec::len);
         check(&config, count)?;
         let tls = certificates(&config)?;
-        let bound = bind_all(&config, count)?;
+        let bound = bind_all(&config, count, &inheritance)?;
         let places: Vec<_> = bound.iter().map(|bound| bound.place).collect();
         let interfaces: Arc<[Interface]> = interfaces::interfaces(&places).into();
-        let (shards, seats, listeners) = seats(&config, count, bound)?;
+        let (shards, mut seats, listeners) = seats(&config, count, bound, &interfaces)?;
+        for (seat, journal) in seats
+            .iter_mut()
+            .zip(journals.iter_mut().flat_map(|all| all.drain(..)))
+        {
+            seat.journal = Some(journal);
+        }
+        let datagrams = seats.iter().flat_map(|seat| seat.sockets.iter().flatten());
+        let datagrams = datagrams.map(|socket| socket.as_fd().try_clone_to_owned());
+        let doors = datagrams.chain(listeners.iter().map(Listener::try_clone));
+        let doors = doors.collect::<Result<_, _>>()?;
 
         let tap = Tap::default();
         let flow_counts = Arc::new(FlowCounts::default());
@@ -363,11 +418,19 @@ impl Driver {
             swaps,
             mail: Arc::clone(&shards),
             tap: tap.clone(),
+            journals: seats
+                .iter()
+                .filter_map(|seat| seat.journal.as_ref().map(|(journal, _)| journal.counts()))
+                .collect(),
         });
 
-        let mut threads = Vec::with_capacity(count * 2);
-        for seat in seats {
+        let mut threads = Vec::with_capacity(count);
+        let mut reports = Vec::with_capacity(count);
+        for mut seat in seats {
+            let (journal, left) = seat.journal.take().unzip();
+            let cdr_queue = cdr_queue.of_another_shard();
             let outside = Outside {
+                journal: JournalDesk::new(journal, cdr_queue.stored()),
                 shards: Arc::clone(&shards),
                 flows: flows.clone(),
                 dns: dns.clone(),
@@ -377,7 +440,18 @@ impl Driver {
                 reachability: reachability_queue.clone(),
                 tap: tap.clone(),
             };
-            threads.extend(seat.take(&config, count, &interfaces, &directory, &shards, outside)?);
+            let (shard, media) = seat.take(
+                &config,
+                count,
+                &directory,
+                outside,
+                &inheritance,
+                left.as_ref().map_or(0, Vec::len),
+            )?;
+            let (report, resumed) = tokio::sync::oneshot::channel();
+            reports.push(resumed);
+            let shard = shard.spawn(left.unwrap_or_default(), report)?;
+            threads.push(Threads { shard, media });
         }
         // The task ends with the last of the shards' ends, after it has written what they said.
         drop(registration_queue);
@@ -389,7 +463,7 @@ impl Driver {
             .zip(&*interfaces)
             .filter(|(_, it)| it.transport.is_reliable());
         for ((interface, _), listener) in streams.zip(listeners) {
-            tasks.spawn("TCP listener", listener.run(interface, table.reports()));
+            tasks.spawn(LISTENING, listener.run(interface, table.reports()));
         }
         tasks.spawn("table of TCP streams", table.run());
         tasks.spawn("directory feed", feed.run(subscription));
@@ -409,6 +483,8 @@ impl Driver {
             info!(%local, %advertise, transport, alternate = interface.alternate, "listening for SIP");
         }
         warn_of_missing_alternate(&directory, &interfaces);
+        resumed(reports, started).await;
+        inheritance.discard_rest();
         Ok(Self {
             answers,
             interfaces,
@@ -417,6 +493,8 @@ impl Driver {
             tls,
             tap,
             threads,
+            doors,
+            journal,
             recorder,
             cdrs,
             keeper,
@@ -437,6 +515,13 @@ impl Driver {
     /// Whether calls are taken, and if not, why.
     pub async fn health(&self) -> Health {
         self.answers.health().await
+    }
+
+    /// The sockets that everybody comes to, once more: whoever keeps them open keeps what arrives when we are gone.
+    pub fn doors(&self) -> Vec<OwnedFd> {
+        // Without descriptors to spare there is nothing to keep.
+        let doors = self.doors.iter().map(OwnedFd::try_clone);
+        doors.flatten().collect()
     }
 
     /// All counters in Prometheus' text format.
@@ -482,21 +567,46 @@ impl Driver {
     pub async fn stop(self) {
         self.answers.draining.store(true, Ordering::Relaxed);
         self.carriers_answer().await;
+        self.end().await;
+    }
+
+    /// Ends without a word to anybody and leaves everything to the process that comes next: calls are in the journal, and
+    /// what arrives from now on waits in these sockets.
+    pub async fn hand_over(self) -> Vec<OwnedFd> {
+        // Whoever connects from now on waits to be accepted by the next.
+        self.answers.tasks.abort_named(LISTENING);
+        self.end().await
+    }
+
+    async fn end(self) -> Vec<OwnedFd> {
         self.tell_all(|| Mail::Stop).await;
         let (threads, recorder, cdrs) = (self.threads, self.recorder, self.cdrs);
+        let mut sockets = self.doors;
         let ended = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                if thread.join().is_err() {
-                    warn!("a thread had panicked");
+            let (mut sockets, mut journals) = (Vec::new(), Vec::new());
+            for Threads { shard, media } in threads {
+                match shard.join() {
+                    Ok(journal) => journals.push(journal),
+                    Err(_) => warn!("a thread had panicked"),
+                }
+                match media.join() {
+                    Ok(media) => sockets.extend(media),
+                    Err(_) => warn!("a thread had panicked"),
                 }
             }
             // When nobody hands over packets any more.
             recorder.stop();
             // Last, when nobody makes records any more.
             cdrs.stop();
+            // And now that they are stored, their calls can be forgotten.
+            for mut journal in journals {
+                journal.write(Instant::now());
+            }
+            sockets
         });
-        if ended.await.is_err() {
-            warn!("stopping was cut short");
+        match ended.await {
+            Ok(left) => sockets.extend(left.into_iter().map(OwnedFd::from)),
+            Err(_) => warn!("stopping was cut short"),
         }
         if tokio::time::timeout(LAST_WRITE, self.keeper).await.is_err() {
             warn!("the last registrations could not be stored in time");
@@ -508,6 +618,8 @@ impl Driver {
         }
         self.flows.stop().await;
         self.answers.tasks.abort();
+        drop(self.journal);
+        sockets
     }
 
     /// Waits a little for the answers of carriers with whom registrations are being taken back.
@@ -526,17 +638,18 @@ impl Driver {
 }
 
 impl Seat {
-    /// Starts the shard and its media thread.
+    /// Starts the media thread, and makes the shard. There is room for the media of `left` calls of the last run, whatever
+    /// ports they had.
     fn take(
         self,
         config: &DriverConfig,
         count: usize,
-        interfaces: &[Interface],
         directory: &[DirectoryChange],
-        shards: &Shards,
         outside: Outside,
-    ) -> Result<[JoinHandle<()>; 2], StartError> {
-        let mut sip = sip::endpoint::Config::new(interfaces.to_vec(), self.number);
+        inheritance: &Arc<Inheritance>,
+        left: usize,
+    ) -> Result<(Shard, JoinHandle<Vec<UdpSocket>>), StartError> {
+        let mut sip = sip::endpoint::Config::new(self.interfaces.to_vec(), self.number);
         // A call is two sessions.
         sip.max_sessions = config.max_calls.saturating_mul(2);
         let shard_config = ShardConfig {
@@ -550,14 +663,14 @@ impl Seat {
             digest_algorithms: config.digest_algorithms.clone(),
             key_seed: ::media::srtp::KeySeed(rand::random()),
             dtls_fingerprint: self.endpoint.fingerprint(),
-            keeps_calls: false,
+            keeps_calls: config.journal.is_some(),
         };
         let mut switch = Switch::new(shard_config, rand::random(), clock());
         for change in directory {
             switch.handle(clock(), Input::Directory(change.clone()));
         }
-        let mailbox = shards.mailbox(self.number);
-        let pairs = self.ports.pairs();
+        let mailbox = outside.shards.mailbox(self.number);
+        let pairs = self.ports.pairs() + 2 * left;
         let (commands, media) = media::start(
             self.number,
             pairs,
@@ -567,7 +680,12 @@ impl Seat {
             self.media_counts,
         )?;
         let quiet = Duration::from_secs(config.port_quiet_seconds.into());
-        let desk = MediaDesk::new(self.ports, quiet, commands);
+        let inheritance = Arc::clone(inheritance);
+        let bind = move |address| match inheritance.datagram(address) {
+            Some(left) => Ok(left),
+            None => media::bind(address),
+        };
+        let desk = MediaDesk::new(self.ports, quiet, commands, Box::new(bind));
         let shard = Shard::new(
             self.number,
             switch,
@@ -577,7 +695,40 @@ impl Seat {
             outside,
             self.counts,
         )?;
-        Ok([shard.spawn()?, media])
+        Ok((shard, media))
+    }
+}
+
+/// Reads what the last run left.
+fn open_journals(config: &DriverConfig) -> Result<Option<Journals>, StartError> {
+    let Some(JournalConfig { folder, sync }) = &config.journal else {
+        return Ok(None);
+    };
+    let node = journal::node(&config.hostname);
+    let journals = Journals::open(folder, &node, config.shard_count(), *sync);
+    journals.map(Some).map_err(StartError::Journal)
+}
+
+/// Waits until the calls of the last run are back, and says how many.
+async fn resumed(reports: Vec<tokio::sync::oneshot::Receiver<RestoreReport>>, started: Instant) {
+    let (mut resumed, mut ended) = (0, 0);
+    for report in reports {
+        let Ok(report) = report.await else {
+            continue;
+        };
+        resumed += report.resumed;
+        ended += report.ended;
+        for (key, why) in &report.unreadable {
+            error!(key, %why, "what was kept of a call cannot be read; the call is lost");
+        }
+        ended += report.unreadable.len();
+    }
+    if resumed + ended > 0 {
+        let ms = started.elapsed().as_millis() as u64;
+        info!(
+            resumed,
+            ended, ms, "resumed {resumed} calls of the last run, ended {ended}, in {ms} ms"
+        );
     }
 }
 
@@ -641,18 +792,27 @@ fn warn_of_missing_alternate(directory: &[DirectoryChange], interfaces: &[Interf
     }
 }
 
-fn bind_all(config: &DriverConfig, shards: usize) -> Result<Vec<Bound>, StartError> {
+fn bind_all(
+    config: &DriverConfig,
+    shards: usize,
+    inheritance: &Inheritance,
+) -> Result<Vec<Bound>, StartError> {
     let places = interfaces::places(config);
     places
         .into_iter()
-        .map(|place| interfaces::bind(place, shards))
+        .map(|place| interfaces::bind(place, shards, inheritance))
         .collect()
 }
 
 /// The way to all shards, what each of them sits on, and the listeners in the order of their interfaces.
 type Seats = (Arc<Shards>, Vec<Seat>, Vec<Listener>);
 
-fn seats(config: &DriverConfig, count: usize, mut bound: Vec<Bound>) -> Result<Seats, StartError> {
+fn seats(
+    config: &DriverConfig,
+    count: usize,
+    mut bound: Vec<Bound>,
+    interfaces: &Arc<[Interface]>,
+) -> Result<Seats, StartError> {
     let mut senders = Vec::with_capacity(count);
     let mut seats = Vec::with_capacity(count);
     let endpoint = certificate::endpoint()?;
@@ -678,6 +838,8 @@ fn seats(config: &DriverConfig, count: usize, mut bound: Vec<Bound>) -> Result<S
             media_counts: Arc::new(MediaCounts::default()),
             ports: config.rtp_ports.slice(number, count),
             endpoint: endpoint.clone(),
+            interfaces: Arc::clone(interfaces),
+            journal: None,
         });
     }
     let listeners = bound.into_iter().map(|bound| bound.listener).collect();

@@ -10,6 +10,7 @@ use sip::transport::Transport;
 use sockets::{UdpOptions, UdpSocket, outgoing_address};
 
 use crate::flows::Listener;
+use crate::inheritance::Inheritance;
 use crate::{DriverConfig, StartError};
 
 /// What the kernel keeps of signalling while a shard is busy.
@@ -62,11 +63,15 @@ pub(crate) struct Bound {
     pub(crate) listener: Listener,
 }
 
-/// Binds a place for `shards` shards.
-pub(crate) fn bind(place: Place, shards: usize) -> Result<Bound, StartError> {
+/// Binds a place for `shards` shards, or takes the sockets that an earlier process left.
+pub(crate) fn bind(
+    place: Place,
+    shards: usize,
+    inheritance: &Inheritance,
+) -> Result<Bound, StartError> {
     let mut attempt = 1;
     loop {
-        match bind_once(place, shards) {
+        match bind_once(place, shards, inheritance) {
             Err(StartError::Bind { source, .. })
                 if place.local.port() == 0
                     && source.kind() == io::ErrorKind::AddrInUse
@@ -79,7 +84,7 @@ pub(crate) fn bind(place: Place, shards: usize) -> Result<Bound, StartError> {
     }
 }
 
-fn bind_once(place: Place, shards: usize) -> Result<Bound, StartError> {
+fn bind_once(place: Place, shards: usize, inheritance: &Inheritance) -> Result<Bound, StartError> {
     let address = place.local;
     let failed = |transport| {
         move |source| StartError::Bind {
@@ -96,7 +101,7 @@ fn bind_once(place: Place, shards: usize) -> Result<Bound, StartError> {
         arrival_times: false,
     };
     if !place.transports.contains(&Transport::Udp) {
-        let listener = Listener::bind(address).map_err(failed(Transport::Tls))?;
+        let listener = listener(address, inheritance).map_err(failed(Transport::Tls))?;
         let local = listener.local().map_err(failed(Transport::Tls))?;
         return Ok(Bound {
             place: Place { local, ..place },
@@ -104,6 +109,18 @@ fn bind_once(place: Place, shards: usize) -> Result<Bound, StartError> {
             listener,
         });
     }
+    // Another number of them is of no use: a packet goes to any socket of a group, so each has to be read, and one that was
+    // bound alone shares with nobody. All are closed then, and what waits in them is lost.
+    let left = inheritance.datagrams(address);
+    if !left.is_empty() && left.len() == shards {
+        let listener = listener(address, inheritance).map_err(failed(Transport::Tcp))?;
+        return Ok(Bound {
+            place,
+            datagrams: left,
+            listener,
+        });
+    }
+    drop(left);
     // Sharing would let a second switch of the same user take half of our calls without a word: the first bind is
     // made alone, so that it fails when anybody has the port.
     let probe = UdpSocket::bind(address, options(false)).map_err(failed(Transport::Udp))?;
@@ -117,12 +134,19 @@ fn bind_once(place: Place, shards: usize) -> Result<Bound, StartError> {
             .collect::<Result<_, _>>()
             .map_err(failed(Transport::Udp))?
     };
-    let listener = Listener::bind(local).map_err(failed(Transport::Tcp))?;
+    let listener = listener(local, inheritance).map_err(failed(Transport::Tcp))?;
     Ok(Bound {
         place: Place { local, ..place },
         datagrams,
         listener,
     })
+}
+
+fn listener(address: SocketAddr, inheritance: &Inheritance) -> io::Result<Listener> {
+    match inheritance.listener(address) {
+        Some(left) => Ok(Listener::adopt(left)),
+        None => Listener::bind(address),
+    }
 }
 
 /// The interfaces of bound addresses, in the order of their numbers.
@@ -214,10 +238,11 @@ mod tests {
             sip: vec![address("127.0.0.1:0")],
             ..DriverConfig::default()
         };
-        let first = bind(places(&config)[0], 2).expect("bind");
+        let nothing = Inheritance::default();
+        let first = bind(places(&config)[0], 2, &nothing).expect("bind");
         assert_eq!(first.datagrams.len(), 2);
         std::net::TcpStream::connect(first.place.local).expect("TCP has the same port");
-        let Err(error) = bind(first.place, 1) else {
+        let Err(error) = bind(first.place, 1, &nothing) else {
             panic!("the port was bound twice");
         };
         let expected = format!(

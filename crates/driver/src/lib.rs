@@ -16,6 +16,7 @@
 //!   anything but its sockets and its mailbox.
 //! - Media threads own the RTP sockets; packets never pass through a shard. Copies of those that are recorded go to one
 //!   more thread, which writes files.
+//! - What calls need to outlive the process is in the journal of their shard before the shard says what follows from it.
 //! - What a shard sends elsewhere goes through bounded queues. What happens at the bound stands at each queue.
 //! - Nothing here decides about calls. If a line in this crate reads like a decision, it is in the wrong crate.
 
@@ -28,7 +29,9 @@ mod dns;
 mod driver;
 mod feed;
 mod flows;
+mod inheritance;
 mod interfaces;
+mod journal;
 mod mailbox;
 mod media;
 mod metrics;
@@ -46,6 +49,8 @@ mod wire;
 
 pub use driver::{Driver, DriverConfig, MAX_ADDRESSES, MAX_SHARDS, StartError};
 pub use flows::{MAX_FLOWS, MAX_FLOWS_PER_ADDRESS};
+pub use inheritance::Inheritance;
+pub use journal::{JournalConfig, JournalError};
 pub use offline::{OfflineError, explain_offline};
 pub use ports::{PORT_QUIET_SECONDS, PortRange};
 pub use sip::auth::ALGORITHMS as DIGEST_ALGORITHMS;

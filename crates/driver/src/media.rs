@@ -45,6 +45,8 @@ pub(crate) enum MediaMail {
         rtp: UdpSocket,
         rtcp: UdpSocket,
     },
+    /// The sockets `rtp_key` and `rtp_key + 1` are needed no more.
+    Release { rtp_key: u32 },
     /// A relay whose sockets it has.
     Open { relay: RelayId, opening: Opening },
     /// Anything else for an open relay.
@@ -125,7 +127,7 @@ pub(crate) fn start(
     shard: Sender<Mail>,
     recorder: RecorderQueue,
     counts: Arc<MediaCounts>,
-) -> io::Result<(Sender<MediaMail>, thread::JoinHandle<()>)> {
+) -> io::Result<(Sender<MediaMail>, thread::JoinHandle<Vec<UdpSocket>>)> {
     let (sender, mailbox) = mailbox::mailbox(MEDIA_QUEUE)?;
     let io = MediaIo::new(mailbox.waker().clone())?;
     // A relay takes two pairs, a pair has two sockets.
@@ -166,7 +168,8 @@ struct MediaThread {
 }
 
 impl MediaThread {
-    fn run(mut self) {
+    /// Runs until told to stop; all its sockets.
+    fn run(mut self) -> Vec<UdpSocket> {
         loop {
             // A bug that a packet or a command uncovers costs that packet or command, not all calls.
             match catch_unwind(AssertUnwindSafe(|| self.turn())) {
@@ -178,6 +181,7 @@ impl MediaThread {
                 }
             }
         }
+        self.io.into_sockets().collect()
     }
 
     /// Commands, packets, time. `false` when told to stop.
@@ -185,6 +189,10 @@ impl MediaThread {
         while let Some(mail) = self.mailbox.next() {
             match mail {
                 MediaMail::Adopt { rtp_key, rtp, rtcp } => self.adopt(rtp_key, rtp, rtcp),
+                MediaMail::Release { rtp_key } => {
+                    self.io.remove(rtp_key);
+                    self.io.remove(rtp_key + 1);
+                }
                 MediaMail::Open { relay, opening } => self.open(relay, opening),
                 MediaMail::Command(command) => self.command(command),
                 MediaMail::Stop => return false,

@@ -9,6 +9,7 @@ use model::ReachabilityState;
 use crate::cdr::CdrCounts;
 use crate::dns::DnsCounts;
 use crate::flows::FlowCounts;
+use crate::journal::JournalCounts;
 use crate::media::{DROP_REASONS, MediaCounts};
 use crate::misbehaviours::MisbehaviourCounts;
 use crate::recorder::RecorderCounts;
@@ -33,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) swaps: Arc<AtomicU64>,
     pub(crate) mail: Arc<Shards>,
     pub(crate) tap: Tap,
+    /// One per shard, or none where calls are not kept.
+    pub(crate) journals: Vec<Arc<JournalCounts>>,
 }
 
 impl Metrics {
@@ -50,6 +53,9 @@ impl Metrics {
         self.calls(&mut page);
         self.media(&mut page);
         self.recordings(&mut page);
+        if !self.journals.is_empty() {
+            self.journal(&mut page);
+        }
         self.rest(&mut page);
         page.text
     }
@@ -425,6 +431,31 @@ impl Metrics {
             "recording_packets_lost_total",
             "Packets that are missing in recordings because the recorder was behind.",
             load64(&counts.lost),
+        );
+    }
+
+    fn journal(&self, page: &mut Page) {
+        let sum =
+            |of: fn(&JournalCounts) -> u64| self.journals.iter().map(|it| of(it)).sum::<u64>();
+        page.gauge(
+            "journal_calls",
+            "Calls that would outlive the process.",
+            sum(|it| load(&it.entries) as u64),
+        );
+        page.gauge(
+            "journal_bytes",
+            "Bytes of the files that calls are kept in.",
+            sum(|it| load64(&it.bytes)),
+        );
+        page.gauge(
+            "journal_unkept",
+            "Changes of calls that are not kept because writing fails: a restart would lose these calls, or bring back old ones.",
+            sum(|it| load(&it.unkept) as u64),
+        );
+        page.counter(
+            "journal_failures_total",
+            "Failed attempts to keep calls.",
+            sum(|it| load64(&it.failures)),
         );
     }
 

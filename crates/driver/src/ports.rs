@@ -39,6 +39,13 @@ impl PortRange {
         end.saturating_sub(first)
     }
 
+    /// Whether the pair with this RTP port is one of the range.
+    fn contains(self, rtp_port: u16) -> bool {
+        let pair = usize::from(rtp_port) / 2;
+        let first = usize::from(self.first).div_ceil(2);
+        (first..first + self.pairs()).contains(&pair)
+    }
+
     /// Part `index` of `count` nearly equal parts; together they are the whole range.
     pub fn slice(self, index: usize, count: usize) -> PortRange {
         let start = usize::from(self.first).div_ceil(2);
@@ -102,6 +109,8 @@ pub(crate) struct PortPool<B> {
     quiet: Duration,
     bind: B,
     addresses: HashMap<IpAddr, Pairs>,
+    /// Pairs outside of the range that have rested: nobody needs them any more.
+    given_up: Vec<PairId>,
     next_key: u32,
 }
 
@@ -124,6 +133,7 @@ impl<B: FnMut(SocketAddr) -> io::Result<UdpSocket>> PortPool<B> {
             quiet,
             bind,
             addresses: HashMap::new(),
+            given_up: Vec::new(),
             next_key: 0,
         }
     }
@@ -138,7 +148,7 @@ impl<B: FnMut(SocketAddr) -> io::Result<UdpSocket>> PortPool<B> {
             .addresses
             .entry(address)
             .or_insert_with(|| Pairs::new(range));
-        pairs.rest(now);
+        pairs.rest(now, range, &mut self.given_up);
         if let Some(pair) = pairs.free.pop_front() {
             pairs.in_use += 1;
             return Ok(Lease { pair, fresh: None });
@@ -149,16 +159,7 @@ impl<B: FnMut(SocketAddr) -> io::Result<UdpSocket>> PortPool<B> {
             };
             match bind_pair(&mut self.bind, address, rtp_port) {
                 Ok(sockets) => {
-                    let rtp_key = self.next_key;
-                    self.next_key += 2;
-                    pairs.in_use += 1;
-                    let pair = PairId {
-                        address,
-                        rtp_port,
-                        rtp_key,
-                    };
-                    let fresh = Some(sockets);
-                    return Ok(Lease { pair, fresh });
+                    return Ok(pairs.bound(address, rtp_port, sockets, &mut self.next_key));
                 }
                 Err(error) => {
                     pairs.unbound.push_back(rtp_port);
@@ -169,6 +170,39 @@ impl<B: FnMut(SocketAddr) -> io::Result<UdpSocket>> PortPool<B> {
             }
         }
         Err(NoPort::Exhausted)
+    }
+
+    /// The very pair whose RTP port is `port`, of a call of an earlier process. It need not lie in our range: the
+    /// configuration may have changed, but the far end of that call sends where it was told to.
+    pub(crate) fn claim(&mut self, now: Instant, port: SocketAddr) -> Result<Lease, NoPort> {
+        let (address, rtp_port) = (port.ip(), port.port());
+        if self.addresses.len() >= MAX_ADDRESSES && !self.addresses.contains_key(&address) {
+            return Err(NoPort::Exhausted);
+        }
+        // An odd port was none of ours, and the highest has none above it.
+        if !rtp_port.is_multiple_of(2) {
+            return Err(NoPort::System(io::ErrorKind::InvalidInput.into()));
+        }
+        let range = self.range;
+        let pairs = self
+            .addresses
+            .entry(address)
+            .or_insert_with(|| Pairs::new(range));
+        pairs.rest(now, range, &mut self.given_up);
+        if let Some(place) = pairs.free.iter().position(|pair| pair.rtp_port == rtp_port)
+            && let Some(pair) = pairs.free.remove(place)
+        {
+            pairs.in_use += 1;
+            return Ok(Lease { pair, fresh: None });
+        }
+        let sockets = bind_pair(&mut self.bind, address, rtp_port).map_err(NoPort::System)?;
+        pairs.unbound.retain(|unbound| *unbound != rtp_port);
+        Ok(pairs.bound(address, rtp_port, sockets, &mut self.next_key))
+    }
+
+    /// A pair outside of the range that is needed no more: its sockets can be closed.
+    pub(crate) fn given_up(&mut self) -> Option<PairId> {
+        self.given_up.pop()
     }
 
     /// Takes a leased pair back; it rests from `now` on.
@@ -184,7 +218,7 @@ impl<B: FnMut(SocketAddr) -> io::Result<UdpSocket>> PortPool<B> {
     pub(crate) fn counts(&mut self, now: Instant) -> PortCounts {
         let mut counts = PortCounts::default();
         for pairs in self.addresses.values_mut() {
-            pairs.rest(now);
+            pairs.rest(now, self.range, &mut self.given_up);
             counts.in_use += pairs.in_use;
             counts.quiet += pairs.quiet.len();
             counts.free += pairs.free.len() + pairs.unbound.len();
@@ -208,11 +242,35 @@ impl Pairs {
         }
     }
 
-    /// Frees the pairs that have rested long enough.
-    fn rest(&mut self, now: Instant) {
-        while self.quiet.front().is_some_and(|(until, _)| *until <= now) {
-            let rested = self.quiet.pop_front();
-            self.free.extend(rested.map(|(_, pair)| pair));
+    /// A lease of a pair that was bound just now.
+    fn bound(
+        &mut self,
+        address: IpAddr,
+        rtp_port: u16,
+        sockets: (UdpSocket, UdpSocket),
+        next_key: &mut u32,
+    ) -> Lease {
+        let rtp_key = *next_key;
+        *next_key += 2;
+        self.in_use += 1;
+        Lease {
+            pair: PairId {
+                address,
+                rtp_port,
+                rtp_key,
+            },
+            fresh: Some(sockets),
+        }
+    }
+
+    /// Frees the pairs that have rested long enough, and gives those up that are not of the range.
+    fn rest(&mut self, now: Instant, range: PortRange, given_up: &mut Vec<PairId>) {
+        while let Some((_, pair)) = self.quiet.pop_front_if(|(until, _)| *until <= now) {
+            if range.contains(pair.rtp_port) {
+                self.free.push_back(pair);
+            } else {
+                given_up.push(pair);
+            }
         }
     }
 }
@@ -329,6 +387,38 @@ mod tests {
         let second = pool.lease(now, LOCAL).expect("the first pair, free by now");
         assert_eq!(second.pair.rtp_port, range.first);
         assert_ne!(second.pair.rtp_key, first.pair.rtp_key);
+    }
+
+    #[test]
+    fn a_pair_of_the_last_run_is_had_again_and_dealt_to_nobody_else() {
+        let now = Instant::now();
+        let range = free_range(4);
+        let dealt = PortRange {
+            first: range.first,
+            last: range.first + 3,
+        };
+        let mut pool = PortPool::new(dealt, QUIET, bind);
+        let port = |port| SocketAddr::from((LOCAL, port));
+        let claimed = pool.claim(now, port(range.first + 2)).expect("free");
+        assert_eq!(claimed.pair.rtp_port, range.first + 2);
+        assert!(claimed.fresh.is_some());
+        assert!(pool.claim(now, port(range.first + 2)).is_err(), "taken");
+        assert!(pool.claim(now, port(range.first + 1)).is_err(), "odd");
+        let other = pool.lease(now, LOCAL).expect("the other pair");
+        assert_eq!(other.pair.rtp_port, range.first);
+        assert!(matches!(pool.lease(now, LOCAL), Err(NoPort::Exhausted)));
+        // One that a former configuration had: it is not dealt again.
+        let former = pool.claim(now, port(range.first + 6)).expect("free");
+        assert_eq!(pool.counts(now).in_use, 3);
+        pool.release(now, former.pair);
+        pool.release(now, claimed.pair);
+        assert_eq!(pool.counts(now + QUIET).free, 1);
+        assert_eq!(pool.given_up(), Some(former.pair));
+        assert_eq!(pool.given_up(), None);
+        let again = pool
+            .claim(now + QUIET, port(range.first + 2))
+            .expect("rested");
+        assert_eq!((again.pair, again.fresh.is_none()), (claimed.pair, true));
     }
 
     #[test]

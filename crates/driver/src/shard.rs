@@ -18,16 +18,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{io, thread};
 
 use bytes::Bytes;
+use media::relay::Command;
 use sip::endpoint::{Flow, Input as SipInput};
 use sip::message::ByteStr;
 use sockets::{Poller, Ready, ReceiveBatch, SendBatch, UdpSocket};
-use switch::{Clock, Input, Output, Switch};
+use switch::{Clock, Input, Output, RestoreReport, Switch};
+use tokio::sync::oneshot;
 use tracing::{debug, error};
 
 use crate::cdr::CdrQueue;
 use crate::desk::MediaDesk;
 use crate::dns::Dns;
 use crate::flows::Flows;
+use crate::journal::{JournalDesk, Replayed};
 use crate::mailbox::Mailbox;
 use crate::misbehaviours::MisbehaviourCounts;
 use crate::reachability::ReachabilityQueue;
@@ -65,6 +68,7 @@ pub(crate) struct Outside {
     pub(crate) shards: Arc<Shards>,
     pub(crate) flows: Flows,
     pub(crate) dns: Dns,
+    pub(crate) journal: JournalDesk,
     pub(crate) recorder: RecorderQueue,
     pub(crate) cdrs: CdrQueue,
     pub(crate) registrations: RegistrationQueue,
@@ -104,6 +108,9 @@ pub(crate) struct ShardCounts {
     pub(crate) pairs_free: AtomicUsize,
 }
 
+/// A message for a stream, and whom its far end has to be.
+type ForStream = (Flow, Option<ByteStr>, Bytes);
+
 /// One shard with everything it touches.
 pub(crate) struct Shard {
     number: u16,
@@ -115,7 +122,9 @@ pub(crate) struct Shard {
     counts: Arc<ShardCounts>,
     /// By interface; streams have none.
     sockets: Vec<Option<UdpSocket>>,
+    /// What this turn has to say, by interface. It waits until the journal has what it follows from.
     outbox: Vec<Vec<(SocketAddr, Bytes)>>,
+    for_streams: Vec<ForStream>,
     poller: Poller,
     ready: Ready,
     /// Interfaces whose sockets have something to read.
@@ -159,6 +168,7 @@ impl Shard {
                 .iter()
                 .map(|_| Vec::with_capacity(SEND_BATCH))
                 .collect(),
+            for_streams: Vec::new(),
             ready: Ready::new(sockets.len() + 1),
             readable: Vec::new(),
             sockets,
@@ -171,13 +181,23 @@ impl Shard {
         })
     }
 
-    /// Starts the thread.
-    pub(crate) fn spawn(self) -> io::Result<thread::JoinHandle<()>> {
+    /// Starts the thread. It takes over the calls of the last run first, and says to `resumed` what became of them.
+    pub(crate) fn spawn(
+        self,
+        calls: Replayed,
+        resumed: oneshot::Sender<RestoreReport>,
+    ) -> io::Result<thread::JoinHandle<JournalDesk>> {
         let name = format!("shard-{}", self.number);
-        thread::Builder::new().name(name).spawn(move || self.run())
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || self.run(calls, resumed))
     }
 
-    fn run(mut self) {
+    fn run(mut self, calls: Replayed, resumed: oneshot::Sender<RestoreReport>) -> JournalDesk {
+        let report = self.resume(&calls);
+        drop(calls);
+        // Whoever waited for this may have given up.
+        let _ = resumed.send(report);
         let mut running = true;
         while running {
             running = catch_unwind(AssertUnwindSafe(|| self.turn())).unwrap_or_else(|_| {
@@ -186,6 +206,26 @@ impl Shard {
             });
         }
         self.media.stop();
+        // Calls that are over may still wait in it for the store to have their records.
+        self.outside.journal
+    }
+
+    /// Takes over the calls that the last run left. Nothing else has been heard yet, whatever waits in the sockets.
+    fn resume(&mut self, calls: &Replayed) -> RestoreReport {
+        if calls.is_empty() {
+            return RestoreReport::default();
+        }
+        let clock = clock();
+        let entries = calls.iter().map(|(key, state)| (*key, &state[..]));
+        let report = catch_unwind(AssertUnwindSafe(|| self.switch.restore(clock, entries)));
+        let report = report.unwrap_or_else(|_| {
+            self.panicked(None);
+            RestoreReport::default()
+        });
+        self.obey(clock, None);
+        self.media.catch_up();
+        self.send();
+        report
     }
 
     /// Mail, datagrams, timers; then everything that followed is sent, and the thread sleeps. `false` when told to
@@ -296,21 +336,41 @@ impl Shard {
             _ => None,
         };
         let clock = clock();
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            if catch_unwind(AssertUnwindSafe(|| self.switch.handle(clock, input))).is_err() {
-                self.panicked(message.as_ref());
-            }
+        self.handle(clock, input, message.as_ref());
+        self.obey(clock, message.as_ref());
+        if self
+            .outbox
+            .iter()
+            .any(|waiting| waiting.len() >= SEND_BATCH)
+        {
+            self.send();
+        }
+    }
+
+    fn handle(&mut self, clock: Clock, input: Input, message: Option<&Bytes>) {
+        if catch_unwind(AssertUnwindSafe(|| self.switch.handle(clock, input))).is_err() {
+            self.panicked(message);
+        }
+    }
+
+    /// Does everything that the switch wants done, and tells it what came of that at once.
+    fn obey(&mut self, clock: Clock, message: Option<&Bytes>) {
+        let mut inputs = VecDeque::new();
+        loop {
             loop {
                 match catch_unwind(AssertUnwindSafe(|| self.switch.poll())) {
                     Ok(Some(output)) => inputs.extend(self.perform(clock.now, output)),
                     Ok(None) => break,
                     Err(_) => {
-                        self.panicked(message.as_ref());
+                        self.panicked(message);
                         break;
                     }
                 }
             }
+            let Some(input) = inputs.pop_front() else {
+                return;
+            };
+            self.handle(clock, input, message);
         }
     }
 
@@ -318,7 +378,12 @@ impl Shard {
     fn perform(&mut self, now: Instant, output: Output) -> Option<Input> {
         match output {
             Output::Transmit { flow, bytes, peer } => self.transmit(flow, peer, bytes),
-            Output::Media(command) => return self.media.command(now, command).map(Input::Media),
+            Output::Media(command) => {
+                if matches!(command, Command::Reopen { .. }) {
+                    self.media.catch_up();
+                }
+                return self.media.command(now, command).map(Input::Media);
+            }
             Output::Recording(command) => {
                 return self.recorder.command(command).map(Input::Recording);
             }
@@ -328,9 +393,13 @@ impl Shard {
                     return Some(Input::Sip(SipInput::Answer { question, result }));
                 }
             }
-            Output::Cdr(cdr) => self.outside.cdrs.push(cdr),
-            // Nobody asked for them: [`switch::ShardConfig::keeps_calls`].
-            Output::Keep { .. } | Output::Forget { .. } => {}
+            Output::Cdr(cdr) => {
+                if self.outside.cdrs.push(cdr) {
+                    self.outside.journal.record_handed_out();
+                }
+            }
+            Output::Keep { key, state } => self.outside.journal.keep(key, &state),
+            Output::Forget { key } => self.outside.journal.forget(key),
             Output::Handover { shard, flow, bytes } => {
                 self.outside
                     .shards
@@ -353,20 +422,19 @@ impl Shard {
             Some(socket) => {
                 self.trace(false, socket.local(), flow.remote, &bytes);
                 self.outbox[interface].push((flow.remote, bytes));
-                if self.outbox[interface].len() >= SEND_BATCH {
-                    self.send();
-                }
             }
-            None => {
-                if !self.outside.flows.send(flow, peer, bytes, self.number) {
-                    self.failed.push(flow);
-                }
-            }
+            None => self.for_streams.push((flow, peer, bytes)),
         }
     }
 
-    /// Sends the datagrams that have gathered.
+    /// Writes the journal, then sends what has gathered: nothing is said that a crash could make us forget.
     fn send(&mut self) {
+        self.outside.journal.write(Instant::now());
+        for (flow, peer, bytes) in self.for_streams.drain(..) {
+            if !self.outside.flows.send(flow, peer, bytes, self.number) {
+                self.failed.push(flow);
+            }
+        }
         for (interface, datagrams) in self.outbox.iter_mut().enumerate() {
             let Some(socket) = &self.sockets[interface] else {
                 continue;
@@ -406,12 +474,16 @@ impl Shard {
         if flushed.contains(&false) {
             timeout = shorten(timeout, MEDIA_RETRY);
         }
+        if let Some(due) = self.outside.journal.due_in(now) {
+            timeout = shorten(timeout, due);
+        }
         // Once more after the last change, so that an idle shard shows what it holds.
         if !self.gauged {
             timeout = shorten(timeout, GAUGES_EVERY);
         }
-        let waiting =
-            !self.failed.is_empty() || self.outbox.iter().any(|datagrams| !datagrams.is_empty());
+        let unsaid =
+            !self.for_streams.is_empty() || self.outbox.iter().any(|waiting| !waiting.is_empty());
+        let waiting = unsaid || !self.failed.is_empty();
         if waiting || !self.mailbox.may_sleep() {
             timeout = Some(Duration::ZERO);
         }

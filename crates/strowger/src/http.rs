@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::{Listener, ListenerExt};
+use driver::Inheritance;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -24,6 +26,8 @@ const CONNECTIONS_MAX: usize = 1_024;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How long open requests may take to finish once the server is told to stop.
 const FINISH_PATIENCE: Duration = Duration::from_secs(2);
+/// The same when another process takes over: calls wait for that.
+const HAND_OVER_PATIENCE: Duration = Duration::from_millis(200);
 /// Rest after a failed accept: usually there are no file descriptors left, and trying harder brings none.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -33,21 +37,27 @@ pub(crate) struct HttpServer {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<io::Result<()>>,
+    /// Another handle of the listening socket, for whoever comes after us.
+    spare: OwnedFd,
 }
 
 /// A port that is ours, so that all ports are known to be free before anything is started.
 #[derive(Debug)]
 pub(crate) struct HttpDoor {
     listener: TcpListener,
+    spare: OwnedFd,
     address: SocketAddr,
 }
 
 impl HttpDoor {
-    /// Takes the address.
+    /// Takes the address, with the socket of an earlier process if that has left one.
     ///
     /// # Errors
     /// One sentence: it is taken by another program, or not ours to take.
-    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, Failure> {
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        inheritance: &Inheritance,
+    ) -> Result<Self, Failure> {
         let problem = |error: io::Error| {
             let why = match error.kind() {
                 io::ErrorKind::AddrInUse => {
@@ -61,9 +71,18 @@ impl HttpDoor {
             };
             Failure::new(format!("The HTTP address {address} {why}."))
         };
-        let listener = TcpListener::bind(address).await.map_err(problem)?;
+        let listener = match inheritance.listener(address) {
+            Some(left) => TcpListener::from_std(left),
+            None => TcpListener::bind(address).await,
+        };
+        let listener = listener.map_err(problem)?;
         let address = listener.local_addr().map_err(problem)?;
-        Ok(Self { listener, address })
+        let spare = listener.as_fd().try_clone_to_owned().map_err(problem)?;
+        Ok(Self {
+            listener,
+            spare,
+            address,
+        })
     }
 
     /// Begins to answer.
@@ -85,6 +104,7 @@ impl HttpDoor {
             address: self.address,
             stop,
             task: tokio::spawn(async move { server.await }),
+            spare: self.spare,
         }
     }
 }
@@ -100,15 +120,31 @@ impl HttpServer {
         !self.task.is_finished()
     }
 
+    /// The listening socket, once more.
+    pub(crate) fn socket(&self) -> io::Result<OwnedFd> {
+        self.spare.try_clone()
+    }
+
     /// Lets open requests finish, within reason, and closes the port.
-    pub(crate) async fn stop(mut self) {
+    pub(crate) async fn stop(self) {
+        self.end(FINISH_PATIENCE).await;
+    }
+
+    /// Lets open requests finish if they are quick; whoever connects from now on waits for the owner of the socket that
+    /// comes back.
+    pub(crate) async fn hand_over(self) -> OwnedFd {
+        self.end(HAND_OVER_PATIENCE).await
+    }
+
+    async fn end(mut self, patience: Duration) -> OwnedFd {
         let _ = self.stop.send(());
-        if tokio::time::timeout(FINISH_PATIENCE, &mut self.task)
+        if tokio::time::timeout(patience, &mut self.task)
             .await
             .is_err()
         {
             self.task.abort();
         }
+        self.spare
     }
 }
 
@@ -236,10 +272,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_is_named() {
-        let door = HttpDoor::bind("127.0.0.1:0".parse().expect("address"))
-            .await
-            .expect("free");
-        let sentence = HttpDoor::bind(door.address)
+        let door = HttpDoor::bind(
+            "127.0.0.1:0".parse().expect("address"),
+            &Inheritance::default(),
+        )
+        .await
+        .expect("free");
+        let sentence = HttpDoor::bind(door.address, &Inheritance::default())
             .await
             .expect_err("taken")
             .to_string();
@@ -251,9 +290,12 @@ mod tests {
 
     #[tokio::test]
     async fn stopping_ends_idle_connections() {
-        let door = HttpDoor::bind("127.0.0.1:0".parse().expect("address"))
-            .await
-            .expect("free");
+        let door = HttpDoor::bind(
+            "127.0.0.1:0".parse().expect("address"),
+            &Inheritance::default(),
+        )
+        .await
+        .expect("free");
         let server = door.serve(Router::new().route("/", axum::routing::get(|| async { "hello" })));
         let mut client = TcpStream::connect(server.address())
             .await

@@ -5,6 +5,7 @@
 mod banner;
 mod commands;
 mod config;
+mod control;
 mod data_folder;
 mod first_key;
 mod health;
@@ -16,6 +17,7 @@ mod node;
 mod notify;
 mod records;
 mod settings;
+mod succession;
 mod terminal;
 mod wav;
 

@@ -3,6 +3,7 @@
 //! `serve` and `demo` both start one of these, so the demo shows what runs in earnest.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use bus::Bus;
-use driver::{Driver, DriverConfig, TlsFiles, Traced, Transport};
+use driver::{Driver, DriverConfig, Inheritance, JournalConfig, TlsFiles, Traced, Transport};
 use store::Store;
 use tokio::sync::{RwLock, mpsc};
 use tokio::time::{Instant, sleep};
@@ -39,6 +40,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How often the demo looks for its record.
 const RECORD_CHECK_EVERY: Duration = Duration::from_millis(20);
+/// Name of the folder inside the data folder in which calls are kept.
+const JOURNAL_FOLDER: &str = "journal";
 /// Media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -69,14 +72,36 @@ impl Node {
     /// # Errors
     /// One sentence about the first part that could not start. Nothing is left running.
     pub(crate) async fn start(config: &Config) -> Result<Self, Failure> {
+        Self::succeed(config, Inheritance::default()).await
+    }
+
+    /// As [`start`](Self::start), with the sockets that an earlier process left.
+    ///
+    /// # Errors
+    /// As for a start.
+    pub(crate) async fn succeed(
+        config: &Config,
+        inheritance: Inheritance,
+    ) -> Result<Self, Failure> {
+        let inheritance = Arc::new(inheritance);
         // The ports first: a second switch beside a first should not touch any file.
-        let door = HttpDoor::bind(config.http).await?;
+        let door = HttpDoor::bind(config.http, &inheritance).await?;
         let folder = DataFolder::open_or_create(&config.data)?;
         let store = records::open(config, &folder)?;
         let first =
             first_key::ensure(&folder, &store, jiff::Timestamp::now().as_millisecond()).await?;
+        if !config.journal {
+            // Its calls are over with this start: they must not come back with the next.
+            let _ = std::fs::remove_dir_all(config.data.join(JOURNAL_FOLDER));
+        }
         let bus = Bus::local();
-        let driver = Driver::start(driver_config(config), store.clone(), bus.clone()).await?;
+        let driver = Driver::succeed(
+            driver_config(config),
+            store.clone(),
+            bus.clone(),
+            inheritance,
+        )
+        .await?;
 
         // TCP shares address and port with UDP; TLS has its own and nothing to do with those two.
         let udp = || {
@@ -150,10 +175,31 @@ impl Node {
             driver.stop().await;
         }
         self.http.stop().await;
-        let store = self.store;
-        tokio::task::spawn_blocking(move || store.close())
-            .await
-            .map_err(|_| Failure::new("the store could not be closed"))
+        close(self.store).await
+    }
+
+    /// Ends at once and without a word to anybody; calls and what arrives from now on are for the process that is given
+    /// these sockets.
+    ///
+    /// # Errors
+    /// Something did not end as it should; everything else has ended all the same.
+    pub(crate) async fn hand_over(self) -> Result<Vec<OwnedFd>, Failure> {
+        // The API first, which asks the switch.
+        let mut sockets = vec![self.http.hand_over().await];
+        let driver = self.watch.driver.write().await.take();
+        if let Some(driver) = driver {
+            sockets.extend(driver.hand_over().await);
+        }
+        close(self.store).await?;
+        Ok(sockets)
+    }
+
+    /// The sockets that everybody comes to, once more, for whoever keeps them beyond our end.
+    pub(crate) async fn doors(&self) -> Vec<OwnedFd> {
+        let driver = self.watch.driver.read().await;
+        let mut sockets = driver.as_ref().map(Driver::doors).unwrap_or_default();
+        sockets.extend(self.http.socket());
+        sockets
     }
 
     /// Where HTTP is answered.
@@ -305,6 +351,12 @@ impl Watch {
     }
 }
 
+async fn close(store: Store) -> Result<(), Failure> {
+    tokio::task::spawn_blocking(move || store.close())
+        .await
+        .map_err(|_| Failure::new("the store could not be closed"))
+}
+
 /// Waits until no call is left; `false` when the time is over first.
 async fn calls_end(driver: &Driver, patience: Duration) -> bool {
     let started = Instant::now();
@@ -344,6 +396,10 @@ pub(crate) fn driver_config(config: &Config) -> DriverConfig {
         recordings: Some(config.data.join(driver::RECORDINGS_FOLDER)),
         recording_reserve_mib: config.recording_reserve_mib,
         max_transcoded_calls: config.max_transcoded_calls,
+        journal: config.journal.then(|| JournalConfig {
+            folder: config.data.join(JOURNAL_FOLDER),
+            sync: config.journal_sync,
+        }),
         hostname: hostname(),
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) recording_reserve_mib: u64,
     pub(crate) max_transcoded_calls: usize,
     pub(crate) drain_seconds: u32,
+    pub(crate) journal: bool,
+    pub(crate) journal_sync: bool,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
 }
@@ -466,6 +468,36 @@ pub(crate) const GROUPS: &[Group] = &[
                 },
             },
             Setting {
+                key: "journal",
+                unit: "yes|no",
+                default: &["yes"],
+                many: false,
+                bare: false,
+                doc: &[
+                    "Whether calls outlive the process: after a crash, a kill or an upgrade they go on.",
+                    "What they need is written to the journal folder in the data folder, some kilobytes a call.",
+                ],
+                apply: |config, texts| {
+                    config.journal = yes_or_no(one(texts)?)?;
+                    Ok(())
+                },
+            },
+            Setting {
+                key: "journal_sync",
+                unit: "yes|no",
+                default: &["no"],
+                many: false,
+                bare: false,
+                doc: &[
+                    "Whether each change of a call is flushed to the disk before anything is said that follows from it.",
+                    "Only a power cut needs that, and few calls survive one; every message then waits for the disk.",
+                ],
+                apply: |config, texts| {
+                    config.journal_sync = yes_or_no(one(texts)?)?;
+                    Ok(())
+                },
+            },
+            Setting {
                 key: "log_format",
                 unit: "text|json",
                 default: &["text"],
@@ -571,6 +603,8 @@ impl Default for Config {
             recording_reserve_mib: 0,
             max_transcoded_calls: 0,
             drain_seconds: 0,
+            journal: false,
+            journal_sync: false,
             log_format: LogFormat::Text,
             log_level: String::new(),
         };
@@ -704,6 +738,14 @@ fn files(texts: &[String]) -> Vec<PathBuf> {
 
 fn file(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => Err(format!("is \"{other}\"; it can be \"yes\" or \"no\"")),
+    }
 }
 
 fn integer(text: &str, least: u64, most: u64) -> Result<u64, String> {

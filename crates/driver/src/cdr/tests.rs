@@ -39,7 +39,8 @@ fn stopping_writes_everything_in_order_and_in_batches() {
     };
     let (queue, writer) = CdrWriter::start(write, Arc::clone(&counts)).expect("start");
     let total = BATCH_RECORDS * 2 + 7;
-    (0..total).for_each(|id| queue.push(cdr(id)));
+    let other = queue.of_another_shard();
+    assert!((0..total).all(|id| queue.push(cdr(id))));
     writer.stop();
     let seen = seen.lock().expect("lock");
     assert!(
@@ -49,6 +50,11 @@ fn stopping_writes_everything_in_order_and_in_batches() {
     );
     assert_eq!(counts.written.load(Ordering::Relaxed), total as u64);
     assert_eq!(counts.waiting.load(Ordering::Relaxed), 0);
+    let stored = queue.stored().load(Ordering::Relaxed);
+    assert_eq!(
+        (stored, other.stored().load(Ordering::Relaxed)),
+        (total as u64, 0)
+    );
 }
 
 #[test]
@@ -86,9 +92,10 @@ fn a_full_queue_goes_to_the_log_and_never_waits() {
         Ok::<(), String>(())
     };
     let (queue, writer) = CdrWriter::start(write, Arc::clone(&counts)).expect("start");
-    (0..BATCH_RECORDS).for_each(|id| queue.push(cdr(id)));
+    assert!((0..BATCH_RECORDS).all(|id| queue.push(cdr(id))));
     inside.recv().expect("the writer is in the store");
-    (0..QUEUE_RECORDS + 5).for_each(|id| queue.push(cdr(id)));
+    let passed_on = (0..QUEUE_RECORDS + 5).filter(|id| queue.push(cdr(*id)));
+    assert_eq!(passed_on.count(), QUEUE_RECORDS);
     assert_eq!(counts.logged.load(Ordering::Relaxed), 5);
     drop(release);
     writer.stop();

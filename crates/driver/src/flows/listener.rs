@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -37,6 +38,16 @@ impl Listener {
         Ok(Self {
             socket: socket.into(),
         })
+    }
+
+    /// Takes over a socket that an earlier process bound.
+    pub(crate) fn adopt(socket: std::net::TcpListener) -> Self {
+        Self { socket }
+    }
+
+    /// Another handle of the socket, which keeps it open when this one is closed.
+    pub(crate) fn try_clone(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone().map(OwnedFd::from)
     }
 
     /// The address with its real port.

@@ -8,6 +8,7 @@ mod explain;
 mod explain_text;
 mod healthz;
 mod serve;
+mod upgrade;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Check(check::Options),
     /// Ask a running switch whether it is ready; exits 0 when it is
     Healthz(healthz::Options),
+    /// Let another binary take over from a running switch, calls included
+    Upgrade(upgrade::Options),
 }
 
 impl Command {
@@ -45,6 +48,7 @@ impl Command {
             Self::Cdr(action) => cdr::run(&action),
             Self::Check(options) => check::run(&options),
             Self::Healthz(options) => healthz::run(&options),
+            Self::Upgrade(options) => upgrade::run(&options),
         }
     }
 }
