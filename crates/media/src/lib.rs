@@ -15,6 +15,7 @@
 //! | [`resample`] | between the two sample rates of telephone speech |
 //! | [`dtmf`] | telephone events (RFC 4733) |
 //! | [`recorder`] | one stereo stream of the packets of both sides |
+//! | [`ringing_tones`] | what callers hear while it rings, by country |
 //! | [`g711`], [`tone`] | what an end point of our own needs to speak and to recognise a tone |
 
 pub mod codec;
@@ -24,6 +25,7 @@ pub mod g711;
 pub mod recorder;
 pub mod relay;
 pub mod resample;
+pub mod ringing_tones;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

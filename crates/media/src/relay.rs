@@ -4,8 +4,8 @@
 //! side A, the leg that called in, and towards side B, the leg we called. What arrives on a socket
 //! of one side leaves from the socket of the same kind on the other, byte for byte: stream
 //! identifiers, sequence numbers and telephone events are the far ends' own. Only where call control
-//! asks for it are packets converted to a codec that their receiver understands, and pauses filled with
-//! comfort noise.
+//! asks for it are packets converted to a codec that their receiver understands, pauses filled with comfort
+//! noise, and a ringing tone played to who would otherwise hear nothing.
 //!
 //! [`RelayTable`] decides and counts for all relays of one media thread. It owns no socket. The
 //! thread binds four, tells the table what it calls them ([`SocketKey`]), and asks about every
@@ -48,6 +48,7 @@ mod outbound;
 mod outbox;
 mod payloads;
 mod reception;
+mod ringback;
 mod shake;
 mod stats;
 mod stream;
@@ -62,6 +63,7 @@ pub use conversion::Conversion;
 pub use datagram::Datagram;
 pub use outbound::{COMFORT_NOISE_AFTER, FRAME, Noise};
 pub use payloads::Payloads;
+pub use ringback::{RINGBACK_AFTER, RINGBACK_RETURNS_AFTER, Ringback};
 pub use stats::{RelayStats, ReportStats, StreamStats};
 pub use table::{DropReason, RelayTable, Verdict};
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::outbound::Noise;
-use super::{Conversion, Payloads, RelayStats};
+use super::{Conversion, Payloads, RelayStats, Ringback};
 use crate::dtls::{DtlsError, Fingerprint, Role};
 use crate::recorder::{Meaning, RecordingId};
 use crate::sdp::{MediaLine, Security, Transport};
@@ -201,6 +201,15 @@ pub enum Command {
         /// What it is sent.
         noise: Option<Noise>,
     },
+    /// Plays a ringing tone to one side while the other sends nothing. `None` ends it.
+    Ringback {
+        /// Which relay.
+        relay: RelayId,
+        /// The side that hears it.
+        side: Side,
+        /// What it hears.
+        ringback: Option<Box<Ringback>>,
+    },
     /// How the packets of one side are protected. The other side's are protected, or not, by their own.
     Protect {
         /// Which relay.
@@ -376,6 +385,8 @@ pub enum CommandError {
     NotUnicast,
     /// A handshake is wanted of a table that has no certificate.
     NoCertificate,
+    /// A ringing tone is wanted where as many are played as there is time for.
+    TooManyTones,
     /// Opening needs sockets: it is [`super::RelayTable::open`], not a command to the table.
     NeedsSockets,
 }
@@ -391,6 +402,7 @@ impl fmt::Display for CommandError {
             Self::AddressFamily => "far and near address are of different families",
             Self::NotUnicast => "far address is not that of a single host",
             Self::NoCertificate => "no certificate for a handshake",
+            Self::TooManyTones => "no time for another ringing tone",
             Self::NeedsSockets => "a relay is opened with its sockets",
         })
     }

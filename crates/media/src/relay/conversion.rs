@@ -147,7 +147,7 @@ fn law(format: Format) -> Option<Law> {
 
 impl Target {
     /// The first of the receiver's formats that we speak.
-    fn of(line: &MediaLine, known: &[Codec]) -> Option<Self> {
+    pub(super) fn of(line: &MediaLine, known: &[Codec]) -> Option<Self> {
         let mut formats = known
             .iter()
             .filter_map(|codec| Some((Format::of(codec)?, codec)));

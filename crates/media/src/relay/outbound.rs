@@ -1,5 +1,5 @@
-//! What happens to media on their way out to one side: they are converted to what it understands, and comfort noise
-//! fills the pauses of the other side.
+//! What happens to media on their way out to one side: they are converted to what it understands, comfort noise fills
+//! the pauses of the other side, and a ringing tone sounds while nothing comes from there.
 //!
 //! A stream with noise in it must look like one stream to its receiver: the noise goes on where the last packet
 //! stood, in the same stream (SSRC), and when the far source speaks again its packets are renumbered to follow the
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::Datagram;
 use super::conversion::Conversion;
-use super::transcoder::{Converted, Transcoder};
+use super::ringback::{Player, Ringback};
+use super::transcoder::{Converted, TRANSCODED_PACKET_BYTES, Transcoder};
 use crate::g711::{self, Law};
 use crate::rtp::{self, HEADER_BYTES, Header};
 
@@ -30,8 +31,13 @@ const COMFORT_NOISE: u8 = 13;
 /// How quiet the noise is: -dBov, the one byte of a comfort noise packet (RFC 3389 §3).
 const NOISE_LEVEL: u8 = 75;
 
-/// Bytes of the longest packet made here.
-pub(super) const NOISE_PACKET_BYTES: usize = HEADER_BYTES + FRAME_SAMPLES;
+/// Bytes of the longest packet of noise.
+const NOISE_PACKET_BYTES: usize = HEADER_BYTES + FRAME_SAMPLES;
+
+/// Bytes of the longest packet made here: a tone in Opus has as much room as what is transcoded.
+pub(super) const FILLED_PACKET_BYTES: usize = TRANSCODED_PACKET_BYTES;
+
+const _: () = assert!(FILLED_PACKET_BYTES >= NOISE_PACKET_BYTES);
 
 /// What a side is sent while the other is silent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,6 +64,8 @@ pub(super) struct Outbound {
     change: Change,
     /// Boxed, for most sides have none and ten thousand of them should lie close together.
     filler: Option<Box<Filler>>,
+    /// As boxed as the filler.
+    player: Option<Box<Player>>,
 }
 
 /// How packets are converted.
@@ -154,14 +162,32 @@ impl Outbound {
         }
     }
 
-    /// Whether pauses are filled.
+    /// Begins, changes or ends a ringing tone, whose source has the name `ssrc`.
+    pub(super) fn set_ringback(&mut self, now: Instant, ringback: Option<Ringback>, ssrc: u32) {
+        match (&mut self.player, ringback) {
+            (Some(player), Some(ringback)) => player.play(now, ringback),
+            (Some(player), None) => player.stop(),
+            (None, Some(ringback)) => self.player = Player::new(now, ringback, ssrc).map(Box::new),
+            (None, None) => {}
+        }
+    }
+
+    /// What the tone that is played costs.
+    pub(super) fn ringback_cost(&self) -> u32 {
+        self.player.as_ref().map_or(0, |player| player.cost())
+    }
+
+    /// Whether pauses are filled, or a tone is played.
     pub(super) fn fills(&self) -> bool {
-        self.filler.is_some()
+        self.filler.is_some() || self.player.as_ref().is_some_and(|player| player.plays())
     }
 
     /// A packet in the clear that is about to leave. False when nothing leaves in its place now; whether more than one
     /// does is told by [`more`](Self::more).
     pub(super) fn rewrite(&mut self, now: Instant, datagram: &mut Datagram<'_>) -> bool {
+        if let Some(player) = &mut self.player {
+            player.give_way(now);
+        }
         match &mut self.change {
             Change::None => {}
             Change::Law(law) => {
@@ -214,8 +240,11 @@ impl Outbound {
         }
     }
 
-    /// Writes the packet that is due into `buffer`, [`NOISE_PACKET_BYTES`] at least, if one is, and says how long it is.
+    /// Writes the packet that is due into `buffer`, [`FILLED_PACKET_BYTES`] at least, if one is, and says how long it is.
     pub(super) fn fill(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
+        if let Some(player) = self.player.as_mut().filter(|player| player.plays()) {
+            return player.fill(now, buffer);
+        }
         self.filler.as_mut()?.fill(now, buffer)
     }
 }

@@ -9,8 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use self::handshakes::Handshakes;
-use super::outbound::NOISE_PACKET_BYTES;
+use super::outbound::FILLED_PACKET_BYTES;
 use super::outbox::Outbox;
+use super::ringback::RINGBACK_COST_MAX;
 use super::stream::Stream;
 use super::transcoder::TRANSCODED_PACKET_BYTES;
 use super::{
@@ -75,7 +76,7 @@ pub struct RelayTable {
     free: Vec<u32>,
     /// For commands only; packets find their relay by socket.
     slots: HashMap<RelayId, u32>,
-    /// Relays that fill pauses with noise.
+    /// Relays that fill pauses with noise, or play a tone.
     filling: Vec<u32>,
     handshakes: Handshakes,
     outbox: Outbox,
@@ -255,11 +256,24 @@ impl RelayTable {
                     .set_conversion(conversion.as_deref());
             }
             Command::ComfortNoise { relay, side, noise } => {
-                // The name need not be secret, only unlike those of the far ends.
-                let ssrc = (relay.0 as u32).wrapping_mul(0x9e37_79b9) ^ side.index() as u32;
+                let ssrc = own_ssrc(relay, side, Source::Noise);
                 self.relay_mut(relay)?.streams[side.index()]
                     .outbound
                     .set_noise(now, noise, ssrc);
+                self.note_filling(relay);
+            }
+            Command::Ringback {
+                relay,
+                side,
+                ringback,
+            } => {
+                if ringback.is_some() && self.ringback_cost() >= RINGBACK_COST_MAX {
+                    return Err(CommandError::TooManyTones);
+                }
+                let ssrc = own_ssrc(relay, side, Source::Ringback);
+                self.relay_mut(relay)?.streams[side.index()]
+                    .outbound
+                    .set_ringback(now, ringback.map(|ringback| *ringback), ssrc);
                 self.note_filling(relay);
             }
             Command::Traffic { relay, traffic } => self.relay_mut(relay)?.traffic = traffic,
@@ -361,12 +375,13 @@ impl RelayTable {
         }
     }
 
-    /// Whether pauses of some relay are filled, and [`RelayTable::fill`] is to be called every [`super::FRAME`].
+    /// Whether pauses of some relay are filled or a tone is played, and [`RelayTable::fill`] is to be called every
+    /// [`super::FRAME`].
     pub fn fills(&self) -> bool {
         !self.filling.is_empty()
     }
 
-    /// Fills pauses: hands every packet that is due, its socket and its destination to `send`.
+    /// Fills pauses and plays tones: hands every packet that is due, its socket and its destination to `send`.
     pub fn fill(&mut self, now: Instant, mut send: impl FnMut(SocketKey, SocketAddr, &[u8])) {
         for slot in &self.filling {
             if let Some(relay) = &mut self.relays[*slot as usize] {
@@ -404,6 +419,14 @@ impl RelayTable {
             self.sockets[key.0 as usize] = None;
         }
         Ok(closed.stats())
+    }
+
+    /// What all tones that are played cost. Only relays that fill something can play one.
+    fn ringback_cost(&self) -> u32 {
+        let filling = self.filling.iter();
+        let relays = filling.filter_map(|slot| self.relays[*slot as usize].as_ref());
+        let streams = relays.flat_map(|relay| &relay.streams);
+        streams.map(|stream| stream.outbound.ringback_cost()).sum()
     }
 
     fn note_filling(&mut self, relay: RelayId) {
@@ -556,7 +579,7 @@ impl Relay {
             let Some(to) = stream.rtp.destination() else {
                 continue;
             };
-            let mut buffer = [0; NOISE_PACKET_BYTES + OVERHEAD_BYTES_MAX];
+            let mut buffer = [0; FILLED_PACKET_BYTES + OVERHEAD_BYTES_MAX];
             let Some(length) = stream.outbound.fill(now, &mut buffer) else {
                 continue;
             };
@@ -633,6 +656,18 @@ impl Sockets {
             (Side::B, Carries::Reports) => self.b_rtcp,
         }
     }
+}
+
+/// Streams of our own.
+#[derive(Clone, Copy)]
+enum Source {
+    Noise = 0,
+    Ringback = 2,
+}
+
+/// The name (SSRC) of a stream of our own. It need not be secret, only unlike those of the far ends and of each other.
+fn own_ssrc(relay: RelayId, side: Side, source: Source) -> u32 {
+    (relay.0 as u32).wrapping_mul(0x9e37_79b9) ^ side.index() as u32 ^ source as u32
 }
 
 /// The side that sends and the one that is to get it.

@@ -1,6 +1,7 @@
 //! The table as a media thread uses it: one relay between two far ends, on simulated time.
 
 mod recorded;
+mod ringback;
 mod transcoded;
 
 use super::*;
