@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bus::{Answer, Health, Question, Questions};
+use media::ringing_tones::RingingTone;
 use model::{ConnectionKey, ExplainRequest, Explanation, PeerState};
 use sip::endpoint::Interface;
 use switch::plan::PlanContext;
@@ -27,6 +28,7 @@ pub(crate) struct Answers {
     pub(crate) interfaces: Arc<[Interface]>,
     /// Host name of this node.
     pub(crate) hostname: Arc<str>,
+    pub(crate) ringback: Option<&'static RingingTone>,
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) tasks: Arc<Tasks>,
 }
@@ -158,10 +160,12 @@ impl Answers {
     async fn explain(&self, request: ExplainRequest) -> Option<Explanation> {
         let interfaces = Arc::clone(&self.interfaces);
         let hostname = Arc::clone(&self.hostname);
+        let ringback = self.ringback;
         let explain = move |switch: &switch::Switch, clock: switch::Clock| {
             let context = PlanContext {
                 unix_ms: clock.unix_ms,
                 interfaces: &interfaces,
+                ringback,
                 hostname: &hostname,
                 // Not a call: the same question has the same answer.
                 draw: 0,

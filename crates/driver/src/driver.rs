@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ::media::dtls::Endpoint;
+use ::media::ringing_tones::RingingTone;
 use bus::{Bus, Health};
 use model::Cdr;
 use sip::auth::ALGORITHMS;
@@ -105,6 +106,8 @@ pub struct DriverConfig {
     pub max_transcoded_calls: usize,
     /// Where calls are kept so that they outlive the process; without it they do not.
     pub journal: Option<JournalConfig>,
+    /// The ringing tone that callers hear from us; `None` means silence.
+    pub ringback: Option<&'static RingingTone>,
     /// Host name of this node, for routes that hold on one node only.
     pub hostname: String,
 }
@@ -132,6 +135,7 @@ impl Default for DriverConfig {
             recording_reserve_mib: 1024,
             max_transcoded_calls: 100,
             journal: None,
+            ringback: None,
             hostname: "localhost".to_owned(),
         }
     }
@@ -473,6 +477,7 @@ impl Driver {
             metrics,
             interfaces: Arc::clone(&interfaces),
             hostname: config.hostname.as_str().into(),
+            ringback: config.ringback,
             draining: Arc::new(AtomicBool::new(false)),
             tasks: Arc::clone(&tasks),
         };
@@ -657,6 +662,7 @@ impl Seat {
             shards: count as u16,
             media_timeout: Duration::from_secs(config.media_timeout_seconds.into()),
             transcoded_calls_max: config.max_transcoded_calls,
+            ringback: config.ringback,
             hostname: config.hostname.clone(),
             options_ping: (config.options_ping_seconds > 0)
                 .then(|| Duration::from_secs(config.options_ping_seconds.into())),

@@ -65,7 +65,7 @@ pub(crate) struct MediaCounts {
     pub(crate) dropped: [AtomicU64; DROP_REASONS.len()],
     /// Packets decoded and encoded anew.
     pub(crate) transcoded: AtomicU64,
-    /// Packets of ours that filled pauses.
+    /// Packets of ours that filled pauses, with noise or a tone.
     pub(crate) filled: AtomicU64,
     /// Handshakes (DTLS) that gave keys, and that came to nothing.
     pub(crate) handshakes_done: AtomicU64,
@@ -312,7 +312,7 @@ impl MediaThread {
         }
     }
 
-    /// Fills pauses with noise, frame by frame, where a relay is asked to.
+    /// Fills pauses with noise or a ringing tone, frame by frame, where a relay is asked to.
     fn fill(&mut self) {
         let now = Instant::now();
         if !self.table.fills() || now < self.next_frame {

@@ -378,7 +378,7 @@ impl Metrics {
         );
         page.counter(
             "media_filled_total",
-            "Packets of comfort noise and silence sent while a far source was silent.",
+            "Packets of comfort noise, silence and ringing tones sent while a far source was silent.",
             sum(|media| &media.filled),
         );
         page.head(

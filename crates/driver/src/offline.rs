@@ -76,6 +76,7 @@ pub fn explain_offline(
     let context = PlanContext {
         unix_ms: now_ms,
         interfaces: &interfaces,
+        ringback: config.ringback,
         hostname: &config.hostname,
         draw: 0,
     };

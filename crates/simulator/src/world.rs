@@ -7,6 +7,7 @@ use bytes::Bytes;
 use media::dtls::{Fingerprint, HashFunction};
 use media::recorder;
 use media::relay::{Command, Event as MediaEvent, RelayId, RelayStats, Silent};
+use media::ringing_tones::RingingTone;
 use media::sdp::Codec;
 use media::srtp::KeySeed;
 use model::{
@@ -89,6 +90,9 @@ pub struct WorldConfig {
 
 /// Calls whose audio a shard of the simulated switch converts at one time; one, so that a test reaches the bound.
 pub const TRANSCODED_CALLS: usize = 1;
+
+/// Whose ringing tone the simulated switch plays.
+pub const RINGBACK_COUNTRY: &str = "de";
 
 /// Something a phone is told to do at its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -672,6 +676,7 @@ fn switches(
                 shards: count,
                 media_timeout: Duration::from_secs(60),
                 transcoded_calls_max: TRANSCODED_CALLS,
+                ringback: RingingTone::of_country(RINGBACK_COUNTRY).ok(),
                 hostname: "switch.example".to_owned(),
                 options_ping,
                 digest_algorithms: sip::auth::ALGORITHMS.to_vec(),

@@ -391,6 +391,10 @@ mod tests {
             &["digest_algorithms", "MD5 twice"],
         );
         check_error("digest_algorithms = []\n", &["digest_algorithms", "empty"]);
+        check_error(
+            "ringback_country = \"xx\"\n",
+            &["ringback_country", "\"xx\"", "de, dk", "itu", "off"],
+        );
         check_error("http = 8080\n", &["http", "8080", "127.0.0.1:8080"]);
         check_error("[sip]\na = 1\n", &["sip", "table"]);
         check_error("a = \n", &["line 1", "TOML"]);

@@ -400,6 +400,7 @@ pub(crate) fn driver_config(config: &Config) -> DriverConfig {
             folder: config.data.join(JOURNAL_FOLDER),
             sync: config.journal_sync,
         }),
+        ringback: config.ringback,
         hostname: hostname(),
     }
 }

@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use driver::{DIGEST_ALGORITHMS, DigestAlgorithm, PortRange};
+use media::ringing_tones::RingingTone;
 
 /// Everything the program can be told, after all sources were laid over each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) max_calls: usize,
     pub(crate) recording_reserve_mib: u64,
     pub(crate) max_transcoded_calls: usize,
+    pub(crate) ringback: Option<&'static RingingTone>,
     pub(crate) drain_seconds: u32,
     pub(crate) journal: bool,
     pub(crate) journal_sync: bool,
@@ -405,6 +407,21 @@ pub(crate) const GROUPS: &[Group] = &[
                 },
             },
             Setting {
+                key: "ringback_country",
+                unit: "country",
+                default: &["us"],
+                many: false,
+                bare: false,
+                doc: &[
+                    "Whose ringing tone a caller hears from us while it would hear nothing of the called side: two letters",
+                    "as in de, gb or us; itu where a country is missing, for what ITU-T E.180 recommends; off for no tone.",
+                ],
+                apply: |config, texts| {
+                    config.ringback = ringback(one(texts)?)?;
+                    Ok(())
+                },
+            },
+            Setting {
                 key: "media_timeout_seconds",
                 unit: "seconds",
                 default: &["60"],
@@ -602,6 +619,7 @@ impl Default for Config {
             max_calls: 0,
             recording_reserve_mib: 0,
             max_transcoded_calls: 0,
+            ringback: None,
             drain_seconds: 0,
             journal: false,
             journal_sync: false,
@@ -730,6 +748,16 @@ fn reachable(text: &str) -> Result<Option<IpAddr>, String> {
         return Err(format!("is {address}, an address that nobody can reach"));
     }
     Ok(Some(address))
+}
+
+/// A country's ringing tone; off is none.
+fn ringback(country: &str) -> Result<Option<&'static RingingTone>, String> {
+    if country.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    RingingTone::of_country(country)
+        .map(Some)
+        .map_err(|error| format!("is {error}, and off"))
 }
 
 fn files(texts: &[String]) -> Vec<PathBuf> {

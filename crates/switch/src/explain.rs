@@ -1,6 +1,6 @@
 //! Why would this call go there? The same functions as a call, told to a reader instead of the wire.
 
-use crate::call::{media, terms};
+use crate::call::{media, ringing, terms};
 use crate::directory::{Connection, Directory, DomainPart};
 use crate::pings;
 use crate::plan::{self, MAX_LOSERS_SHOWN, PlanContext, Routed};
@@ -61,6 +61,7 @@ pub fn explain(
         claims: Claims::default(),
         source_ip,
     };
+    let ringback = context.ringback;
     let mut trail = Trail::full();
     let source = match request
         .connection
@@ -139,6 +140,7 @@ pub fn explain(
         format!(" Should that fail: {}.", others.join(", then "))
     };
     media::note(&source, &plan.target, &mut trail);
+    ringing::note(&source, &plan.target, ringback, &mut trail);
     terms::note(&source, &plan.target, &mut trail);
     let port = plan
         .next_hop

@@ -39,6 +39,7 @@ use crate::trail::Trail;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
+use media::ringing_tones::RingingTone;
 use model::pattern::Subject;
 use model::{DialRuleApplication, SchemeTranslation};
 use sip::endpoint::{Flow, Interface};
@@ -141,6 +142,8 @@ pub struct PlanContext<'a> {
     pub unix_ms: i64,
     /// Our listening addresses.
     pub interfaces: &'a [Interface],
+    /// The ringing tone that callers hear from us. It decides nothing, but an explanation tells of it.
+    pub ringback: Option<&'static RingingTone>,
     /// Host name of this node, for routes that hold on one node only.
     pub hostname: &'a str,
     /// A random number, for routes that draw.

@@ -15,6 +15,7 @@ use keep::Damaged;
 use media::dtls::Fingerprint;
 use media::recorder::{self, RecordingId};
 use media::relay::{Command, Event as MediaEvent, RelayId, Side};
+use media::ringing_tones::RingingTone;
 use media::srtp::{KeySeed, KeySource};
 use model::cdr::Cdr;
 use model::{ConnectionKey, PeerState, Reachability, Registration};
@@ -74,6 +75,8 @@ pub struct ShardConfig {
     pub media_timeout: Duration,
     /// Calls whose audio may be converted at one time. Beyond that, offers are not widened any more.
     pub transcoded_calls_max: usize,
+    /// The ringing tone that callers hear from us; `None` means silence.
+    pub ringback: Option<&'static RingingTone>,
     /// Host name of this node, for routes that hold on one node only.
     pub hostname: String,
     /// How often the peers of connections are asked with OPTIONS whether they are there; `None` means never.

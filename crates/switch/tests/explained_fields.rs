@@ -310,6 +310,7 @@ fn explained(pbx: &Connection, carrier: &Connection) -> Explanation {
             interface(Transport::Tcp, "192.0.2.1:5060", false),
             interface(Transport::Udp, "192.0.2.2:5060", true),
         ],
+        ringback: None,
         hostname: "node1",
         draw: 0,
     };

@@ -84,6 +84,7 @@ fn call(policy: &str, policies: &Policies<'_>, to: &str) -> Explanation {
     let context = PlanContext {
         unix_ms: 0,
         interfaces: &interfaces,
+        ringback: None,
         hostname: "node1",
         draw: 0,
     };

@@ -129,6 +129,7 @@ impl World {
         let context = PlanContext {
             unix_ms: 0,
             interfaces: &interfaces,
+            ringback: None,
             hostname: "node1.example",
             draw: self.draw,
         };
@@ -369,6 +370,7 @@ fn an_explanation_names_the_routes_that_lost_and_who_comes_next() {
     let context = PlanContext {
         unix_ms: 0,
         interfaces: &interfaces,
+        ringback: None,
         hostname: "node1",
         draw: 0,
     };

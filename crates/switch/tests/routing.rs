@@ -1,5 +1,6 @@
 //! Where calls go, by the records alone. Each test says what it checks; `Records` builds the directory.
 
+use media::ringing_tones::RingingTone;
 use model::counters::ConnectionCounters;
 use model::explain::ExplainRequest;
 use model::{
@@ -142,6 +143,7 @@ fn routed(directory: &Directory, from: &str, to: &str) -> Routed {
     let context = PlanContext {
         unix_ms: FRIDAY_NOON_MS,
         interfaces: &interfaces(),
+        ringback: None,
         hostname: "node1",
         draw: 0,
     };
@@ -757,6 +759,7 @@ fn an_explanation_names_winner_losers_and_outcome() {
     let context = PlanContext {
         unix_ms: FRIDAY_NOON_MS,
         interfaces: &interfaces(),
+        ringback: RingingTone::of_country("us").ok(),
         hostname: "node1",
         draw: 0,
     };
@@ -771,8 +774,13 @@ fn an_explanation_names_winner_losers_and_outcome() {
             "translate called",
             "target",
             "write",
-            "media"
+            "media",
+            "ringing"
         ]
+    );
+    assert_eq!(
+        told.steps[7].text,
+        "early media are heard; our tone (us, 440 + 480 Hz) where a 180 without media follows them"
     );
     assert_eq!(
         told.steps[0].record.as_deref(),

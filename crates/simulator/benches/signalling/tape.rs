@@ -7,6 +7,7 @@ use crate::carriers::{self, ALICE, BOB, Caller, Reaction, SWITCH};
 use crate::records::{self, Needs};
 use bytes::Bytes;
 use media::relay::{Command, Event, RelayId, RelayStats};
+use media::ringing_tones::RingingTone;
 use media::srtp::KeySeed;
 use sip::endpoint::{Config, Flow, Interface};
 use sip::transport::Transport;
@@ -177,6 +178,7 @@ impl Tape {
             shards: 1,
             media_timeout: Duration::from_secs(60),
             transcoded_calls_max: 0,
+            ringback: RingingTone::of_country("us").ok(),
             hostname: "switch.example".to_owned(),
             options_ping: None,
             digest_algorithms: sip::auth::ALGORITHMS.to_vec(),

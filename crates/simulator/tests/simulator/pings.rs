@@ -181,6 +181,7 @@ impl Yard {
         let context = PlanContext {
             unix_ms: START_UNIX_MS,
             interfaces: &interfaces,
+            ringback: None,
             hostname: "switch.example",
             draw: 0,
         };

@@ -566,6 +566,7 @@ fn explain(desk: &Desk, question: &ExplainRequest) -> model::Explanation {
     let context = PlanContext {
         unix_ms: START_UNIX_MS,
         interfaces: &[interface],
+        ringback: None,
         hostname: "switch.example",
         draw: 0,
     };

@@ -166,6 +166,7 @@ fn tell_of(core: &mut Core, call: &mut Call, side: Side) {
         let context = PlanContext {
             unix_ms: core.clock.unix_ms,
             interfaces: &core.config.sip.interfaces,
+            ringback: None,
             hostname: &core.config.hostname,
             draw: 0,
         };

@@ -38,7 +38,7 @@ mod secure;
 mod slots;
 
 pub(crate) use body::Body;
-pub(crate) use policy::note;
+pub(crate) use policy::{may_be_relayed, note};
 pub(crate) use report::MediaReport;
 
 use self::face::{Face, media_interface};
@@ -107,6 +107,8 @@ pub(crate) struct CallMedia {
     transcoded: bool,
     /// The call was answered, so that pauses may be filled: before that, silence would drown ringing.
     confirmed: bool,
+    /// The caller hears a ringing tone of ours while the called side sends nothing.
+    rings: bool,
     /// An offer whose relays are still being opened.
     waiting: Option<Side>,
     recorded: Option<Recorded>,
@@ -146,6 +148,7 @@ impl CallMedia {
             widened: false,
             transcoded: false,
             confirmed: false,
+            rings: false,
             waiting: None,
             recorded: None,
             early_answer: None,

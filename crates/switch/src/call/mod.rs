@@ -26,7 +26,7 @@ pub(crate) mod minimum_duration;
 pub(crate) mod offers;
 pub(crate) mod progress;
 pub(crate) mod recording;
-mod ringing;
+pub(crate) mod ringing;
 pub(crate) mod setup;
 pub(crate) mod terms;
 

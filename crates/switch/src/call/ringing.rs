@@ -10,13 +10,28 @@
 //!
 //! A description that the caller is not given is kept for the 200. Media are withheld in the relay too, so that a
 //! called side that plays something cannot be heard before its time.
+//!
+//! A caller that has no description makes its own tone when it is told 180. One that has is listening to us, and may hear
+//! nothing: the called side rings on without media after it had some, or it promised media that are long in coming. Such
+//! a caller hears a ringing tone of ours wherever the called side is silent:
+//!
+//! | the caller has a description, and | tone of ours |
+//! |---|---|
+//! | the called side answers 180 without one | yes: it says that it rings, and that it plays nothing |
+//! | `connection-hide-post-dial-delay-with-ringback-enabled` | yes: between the INVITE and the answer nobody hears silence |
+//! | neither | no: who answers 183, or 180 with a description, plays what is to be heard |
+//!
+//! Never is a description sent for the tone's sake. It would bind the caller to codecs that the called side may not have,
+//! for an answer in a provisional response cannot be taken back in the 200 (RFC 3261 §13.2.1), and it would end the search
+//! for a connection that works: a caller that listens is not moved to another.
 
 use super::Call;
-use super::media::Body;
+use super::media::{self, Body};
 use crate::directory::Connection;
 use crate::switch::Core;
 use crate::trail::Trail;
 use ::media::relay::Side;
+use ::media::ringing_tones::RingingTone;
 use bytes::Bytes;
 use model::RemoteRingback;
 use sip::message::Headers;
@@ -64,6 +79,12 @@ impl Rules {
     /// Whether nothing of the called side may be heard before the answer.
     fn withholds(self) -> bool {
         self.handling != RemoteRingback::Allowed
+    }
+
+    /// Whether a caller that has a description is to hear a tone of ours, now that the called side answered this.
+    fn wants_tone(self, status: u16, has_media: bool) -> bool {
+        self.handling == RemoteRingback::Allowed
+            && (self.ring_at_once || status == 180 && !has_media)
     }
 
     /// What the caller gets for a provisional response. `needed`: its description must reach the caller, for it is
@@ -148,6 +169,13 @@ pub(super) fn pass_on(
         core.endpoint
             .progress(now, caller, status, headers.clone(), bytes, reliable);
     }
+    if call.failover.heard && rules.wants_tone(status, has_media) && call.media.ring(core) {
+        let tone = core.config.ringback.map(ToString::to_string);
+        call.trail.step("ringing", None, || {
+            let tone = tone.unwrap_or_default();
+            format!("the caller hears our tone ({tone}) where the called side is silent")
+        });
+    }
 }
 
 /// The called side answered: what was withheld is heard from now on.
@@ -157,22 +185,43 @@ pub(super) fn on_answered(core: &mut Core, call: &mut Call) {
     }
 }
 
-/// Notes in the trail what the two records ask.
-pub(super) fn note(source: &Connection, target: &Connection, trail: &mut Trail) {
+/// Notes in the trail what the caller is going to hear. Calls between records that ask for nothing say it in explanations
+/// only.
+pub(crate) fn note(
+    source: &Connection,
+    target: &Connection,
+    tone: Option<&RingingTone>,
+    trail: &mut Trail,
+) {
     let rules = Rules::of(source, target);
     let mut words = Vec::new();
     if rules.ring_at_once && rules.handling != RemoteRingback::NoRingback {
-        words.push("180 goes back at once");
+        words.push("180 goes back at once".to_owned());
     }
+    let asks_nothing = rules.handling == RemoteRingback::Allowed && !rules.ring_at_once;
     match rules.handling {
-        RemoteRingback::Allowed => {}
-        RemoteRingback::LocalOnly => {
-            words.push("early media are withheld, the caller makes its tone")
+        RemoteRingback::Allowed if asks_nothing && !trail.with_losers() => {}
+        RemoteRingback::Allowed => {
+            words.push("early media are heard".to_owned());
+            let tone = tone.map(|tone| format!("our tone ({tone})"));
+            words.push(match tone {
+                None => "no tone of ours, for ringback_country is off".to_owned(),
+                Some(_) if !media::may_be_relayed(source, target) => {
+                    "no tone of ours, for media never pass the relay".to_owned()
+                }
+                Some(tone) if rules.ring_at_once => format!("{tone} wherever they are silent"),
+                Some(tone) => format!("{tone} where a 180 without media follows them"),
+            });
         }
-        RemoteRingback::NoRingback => words.push("nothing is passed on before the answer"),
+        RemoteRingback::LocalOnly => {
+            words.push("early media are withheld, the caller makes its tone".to_owned());
+        }
+        RemoteRingback::NoRingback => {
+            words.push("nothing is passed on before the answer".to_owned())
+        }
     }
     if rules.bare_180 {
-        words.push("a 180 carries no description");
+        words.push("a 180 carries no description".to_owned());
     }
     if !words.is_empty() {
         trail.step("ringing", None, || words.join("; "));
@@ -182,6 +231,27 @@ pub(super) fn note(source: &Connection, target: &Connection, trail: &mut Trail) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tone_is_for_who_would_hear_silence() {
+        let wants = |ring_at_once, handling, status, media| {
+            let rules = Rules {
+                ring_at_once,
+                handling,
+                bare_180: false,
+            };
+            rules.wants_tone(status, media)
+        };
+        let allowed = RemoteRingback::Allowed;
+        assert!(wants(false, allowed, 180, false));
+        assert!(!wants(false, allowed, 180, true));
+        assert!(!wants(false, allowed, 183, false));
+        assert!(!wants(false, allowed, 183, true));
+        assert!(wants(true, allowed, 183, true));
+        for handling in [RemoteRingback::LocalOnly, RemoteRingback::NoRingback] {
+            assert!(!wants(true, handling, 180, false));
+        }
+    }
 
     #[test]
     fn provisionals_are_shaped_as_the_table_says() {

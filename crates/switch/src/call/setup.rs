@@ -170,6 +170,7 @@ pub(crate) fn on_invite(
         let context = PlanContext {
             unix_ms: core.clock.unix_ms,
             interfaces: &core.config.sip.interfaces,
+            ringback: core.config.ringback,
             hostname: &core.config.hostname,
             draw: core.random.next_u64(),
         };
@@ -206,6 +207,7 @@ pub(crate) fn on_invite(
     let term = failover::term_record(&plan);
     let key = core.next_key();
     media::note(&connection, &plan.target, &mut trail);
+    ringing::note(&connection, &plan.target, core.config.ringback, &mut trail);
     terms::note(&connection, &plan.target, &mut trail);
     let media = CallMedia::new(core, key, &connection, &plan, flow);
     let mut call = Call {

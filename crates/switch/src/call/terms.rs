@@ -113,7 +113,6 @@ pub(crate) fn note(source: &Connection, target: &Connection, trail: &mut Trail) 
             }
         });
     }
-    super::ringing::note(source, target, trail);
     super::minimum_duration::note(target, trail);
     super::identity::note(source, target, trail);
     super::recording::note(source, target, trail);

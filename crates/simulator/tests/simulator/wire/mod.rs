@@ -100,6 +100,11 @@ impl Wire {
 
     /// The PBX calls `to` with these whole lines. A From among them stands in place of the usual one.
     pub fn invite(&mut self, to: &str, lines: &str) {
+        self.invite_with(to, &format!("{lines}{}", body(30_000)));
+    }
+
+    /// The same with a body of the test's own behind the lines, or none; see [`body_with`].
+    pub fn invite_with(&mut self, to: &str, lines: &str) {
         self.branch += 1;
         self.cseq += 1;
         let from = if lines.contains("From:") {
@@ -110,10 +115,8 @@ impl Wire {
         let text = format!(
             "INVITE sip:{to}@{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {PBX};branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n\
              {from}To: <sip:{to}@{SWITCH}>\r\nCall-ID: of-ann\r\nCSeq: {} INVITE\r\nContact: <sip:ann@{PBX}>\r\n\
-             {lines}{}",
-            self.branch,
-            self.cseq,
-            body(30_000)
+             {lines}",
+            self.branch, self.cseq,
         );
         self.say(PBX, text);
     }

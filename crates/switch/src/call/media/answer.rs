@@ -54,6 +54,7 @@ impl CallMedia {
             self.name_payloads(core, side.other(), &given);
             self.convert(core, &offered, &said, &given);
             self.plan_noise(core, side, &said, &offered.said, &given);
+            self.plan_ringback(core, &offered, &said, &given);
         }
         self.heard[index(side.other())] = offered.said.media;
         self.heard[index(side)] = said.media;

@@ -2,7 +2,9 @@
 
 use super::{Body, CallMedia};
 use crate::switch::Core;
-use ::media::relay::{Command, Conversion, Noise, RelayId, RelayStats, Side, Silent, Traffic};
+use ::media::relay::{
+    Command, Conversion, Noise, RelayId, RelayStats, Ringback, Side, Silent, Traffic,
+};
 use ::media::sdp::Session;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub(super) struct Line {
     pub(super) noise: [Option<Noise>; 2],
     /// What silence is for the called side, should its caller leave before it may.
     pub(super) silence: Option<Noise>,
+    /// A ringing tone as the caller understands it, by the last answer.
+    pub(super) ringback: Option<Ringback>,
     /// By the last description, it carries audio that a recorder can be handed.
     pub(super) is_audio: bool,
     pub(super) stats: Option<Box<RelayStats>>,
@@ -102,6 +106,7 @@ impl CallMedia {
             expects_b: false,
             noise: [None; 2],
             silence: None,
+            ringback: None,
             is_audio: false,
             stats: None,
             state: LineState::Opening,

@@ -18,6 +18,7 @@ impl CallMedia {
     /// The call is answered: from now on pauses are filled, and handshakes have to end.
     pub(crate) fn confirm(&mut self, core: &mut Core) {
         self.confirmed = true;
+        self.stop_ringing(core);
         for slot in 0..self.lines.len() {
             for side in [Side::A, Side::B] {
                 self.hurry(core, side, slot);

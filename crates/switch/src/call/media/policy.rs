@@ -28,6 +28,11 @@ impl Policy {
     }
 }
 
+/// Whether the two records let media pass the relay, so that something of ours can be heard.
+pub(crate) fn may_be_relayed(source: &Connection, target: &Connection) -> bool {
+    Path::asked(&source.record, &target.record) != Path::Direct
+}
+
 /// Notes in the trail what the two records ask.
 pub(crate) fn note(source: &Connection, target: &Connection, trail: &mut Trail) {
     let recorded = recording::asked(&source.record, &target.record);
