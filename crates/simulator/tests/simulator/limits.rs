@@ -565,6 +565,7 @@ fn a_domain_limit_holds_across_shards() {
     assert_eq!(exchange.domains[0].now().total, 7);
     let held: Vec<usize> = exchange.world.stats().iter().map(|it| it.calls).collect();
     assert_eq!(held.iter().sum::<usize>(), 7, "{held:?}");
+    assert!(exchange.shards_in_use() > 1, "{held:?}");
     exchange.run(ms(20_000), |_| ());
     assert_eq!(exchange.domains[0].now(), DomainCalls::default());
 }
