@@ -211,7 +211,11 @@ impl Call {
             "dial-rule-application",
             "dial-rule-matching-to-uri",
         ];
-        let rule = filled(rule, &kept, density, texts);
+        let mut rule = filled(rule, &kept, density, texts);
+        // Text alone is seldom a header at all; behind a name it is one more often.
+        if let Some((_, text)) = texts.next().filter(|(chance, _)| *chance < 128) {
+            rule.dial_rule_parameter = format!("X-Account: 1{text}");
+        }
         let added = header_line::parse(&rule.dial_rule_parameter).ok();
         let added = added.map(|(name, _)| match Name::parse(name) {
             Name::Other => name.to_owned(),
@@ -360,6 +364,9 @@ impl Call {
                     && self.added.as_deref().is_some_and(|it| it == text);
                 prop_assert!(added || OURS.contains(&name), "{text} in {sent}");
             }
+            let added = self.added.as_deref().unwrap_or("X-Account");
+            let times = message.all_headers().filter(|(text, ..)| *text == added);
+            prop_assert!(times.count() <= 1, "{added} in {sent}");
             for name in SINGLE {
                 prop_assert_eq!(message.headers(name).count(), 1, "{} in {}", name, sent);
             }
