@@ -1,15 +1,17 @@
 //! Between call control and the media thread: gives each relay its ports, and takes them back.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media::relay::{Command, Event, Opening, RelayId, SocketKey, Sockets};
 use sockets::UdpSocket;
 
+use crate::inheritance::Inheritance;
 use crate::mailbox::{Refused, Sender};
-use crate::media::MediaMail;
+use crate::media::{self as media_thread, MediaMail, NewPair};
 use crate::ports::{Lease, PairId, PortCounts, PortPool, PortRange};
 
 /// Commands kept while the media thread is behind. Beyond this, new relays are refused; commands for those that are
@@ -19,14 +21,18 @@ const BACKLOG_COMMANDS: usize = 4096;
 /// How long the media thread is left alone while calls of the last run come back.
 const CATCH_UP_PAUSE: Duration = Duration::from_micros(200);
 
-/// Makes a socket for media, or finds the one that an earlier process left.
-pub(crate) type Bind = Box<dyn FnMut(SocketAddr) -> io::Result<UdpSocket> + Send>;
+type Bind = Box<dyn FnMut(SocketAddr) -> io::Result<UdpSocket> + Send>;
 
 /// The media desk of one shard.
 pub(crate) struct MediaDesk {
     pool: PortPool<Bind>,
     thread: Sender<MediaMail>,
     backlog: VecDeque<MediaMail>,
+    range: PortRange,
+    inheritance: Arc<Inheritance>,
+    /// Sockets of relays that come back. The media thread gets them when it has been told everything about those relays:
+    /// packets may wait in them, and would find nobody who knows where they go.
+    held_back: Vec<NewPair>,
     /// Relays that hold ports.
     open: HashMap<RelayId, (PairId, PairId)>,
 }
@@ -37,10 +43,18 @@ impl MediaDesk {
         range: PortRange,
         quiet: Duration,
         thread: Sender<MediaMail>,
-        bind: Bind,
+        inheritance: Arc<Inheritance>,
     ) -> Self {
+        let left = Arc::clone(&inheritance);
+        let bind: Bind = Box::new(move |address| match left.datagram(address) {
+            Some(left) => Ok(left),
+            None => media_thread::bind(address),
+        });
         Self {
             pool: PortPool::new(range, quiet, bind),
+            range,
+            inheritance,
+            held_back: Vec::new(),
             thread,
             backlog: VecDeque::new(),
             open: HashMap::new(),
@@ -102,6 +116,28 @@ impl MediaDesk {
             self.pool.release(now, a);
             self.pool.release(now, b);
         }
+    }
+
+    /// Says that all relays that come back have been told of. Ports that an earlier process left beyond those were resting
+    /// after a call, and rest on.
+    pub(crate) fn all_are_back(&mut self, now: Instant) {
+        for left in self.inheritance.datagrams_in(self.range) {
+            if let Ok(pair) = self.claim(now, left) {
+                self.pool.release(now, pair);
+            }
+        }
+        if !self.held_back.is_empty() {
+            let back = std::mem::take(&mut self.held_back);
+            self.pass(MediaMail::AdoptAll(back));
+        }
+    }
+
+    /// The keys of the pairs that are in use or rest. Whoever comes after us is to have their sockets; the others are as
+    /// good as ports that were never bound.
+    pub(crate) fn held(&mut self, now: Instant) -> HashSet<u32> {
+        let in_use = self.open.values().flat_map(|(a, b)| [*a, *b]);
+        let held = in_use.chain(self.pool.resting(now));
+        held.map(|pair| pair.rtp_key).collect()
     }
 
     /// Waits while the media thread is behind. At the start only, when calls of the last run come back all at once: while
@@ -180,15 +216,19 @@ impl MediaDesk {
 
     fn claim(&mut self, now: Instant, port: SocketAddr) -> Result<PairId, String> {
         let lease = self.pool.claim(now, port);
-        let lease = lease.map_err(|error| format!("{port}: {error}"))?;
-        Ok(self.adopt(lease))
+        let Lease { pair, fresh } = lease.map_err(|error| format!("{port}: {error}"))?;
+        if let Some((rtp, rtcp)) = fresh {
+            let rtp_key = pair.rtp_key;
+            self.held_back.push(NewPair { rtp_key, rtp, rtcp });
+        }
+        Ok(pair)
     }
 
     /// Hands new sockets to the media thread.
     fn adopt(&mut self, lease: Lease) -> PairId {
         if let Some((rtp, rtcp)) = lease.fresh {
             let rtp_key = lease.pair.rtp_key;
-            self.pass(MediaMail::Adopt { rtp_key, rtp, rtcp });
+            self.pass(MediaMail::Adopt(NewPair { rtp_key, rtp, rtcp }));
         }
         lease.pair
     }

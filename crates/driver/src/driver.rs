@@ -42,7 +42,7 @@ use crate::ports::PortRange;
 use crate::reachability::Herald;
 use crate::recorder::{RECORDINGS_MAX, RecorderConfig, RecorderCounts, RecorderThread};
 use crate::registrations::{Keeper, RegistrationCounts};
-use crate::shard::{Outside, Shard, ShardCounts, clock};
+use crate::shard::{Outside, Remains, Shard, ShardCounts, clock};
 use crate::shards::{MAILBOX_ITEMS, Mail, Shards};
 use crate::tap::Tap;
 use crate::tls::{Tls, TlsError, TlsFiles};
@@ -292,8 +292,8 @@ struct Seat {
 
 /// The threads of one shard.
 struct Threads {
-    shard: JoinHandle<JournalDesk>,
-    media: JoinHandle<Vec<UdpSocket>>,
+    shard: JoinHandle<Remains>,
+    media: JoinHandle<media::Sockets>,
 }
 
 impl Driver {
@@ -590,14 +590,14 @@ impl Driver {
         let ended = tokio::task::spawn_blocking(move || {
             let (mut sockets, mut journals) = (Vec::new(), Vec::new());
             for Threads { shard, media } in threads {
-                match shard.join() {
-                    Ok(journal) => journals.push(journal),
-                    Err(_) => warn!("a thread had panicked"),
-                }
-                match media.join() {
-                    Ok(media) => sockets.extend(media),
-                    Err(_) => warn!("a thread had panicked"),
-                }
+                let (Ok(remains), Ok(media)) = (shard.join(), media.join()) else {
+                    warn!("a thread had panicked");
+                    continue;
+                };
+                let held = |key: &u32| remains.held_pairs.contains(&(key & !1));
+                let media = media.into_iter().filter(|(key, _)| held(key));
+                sockets.extend(media.map(|(_, socket)| OwnedFd::from(socket)));
+                journals.push(remains.journal);
             }
             // When nobody hands over packets any more.
             recorder.stop();
@@ -610,7 +610,7 @@ impl Driver {
             sockets
         });
         match ended.await {
-            Ok(left) => sockets.extend(left.into_iter().map(OwnedFd::from)),
+            Ok(left) => sockets.extend(left),
             Err(_) => warn!("stopping was cut short"),
         }
         if tokio::time::timeout(LAST_WRITE, self.keeper).await.is_err() {
@@ -653,7 +653,7 @@ impl Seat {
         outside: Outside,
         inheritance: &Arc<Inheritance>,
         left: usize,
-    ) -> Result<(Shard, JoinHandle<Vec<UdpSocket>>), StartError> {
+    ) -> Result<(Shard, JoinHandle<media::Sockets>), StartError> {
         let mut sip = sip::endpoint::Config::new(self.interfaces.to_vec(), self.number);
         // A call is two sessions.
         sip.max_sessions = config.max_calls.saturating_mul(2);
@@ -686,12 +686,7 @@ impl Seat {
             self.media_counts,
         )?;
         let quiet = Duration::from_secs(config.port_quiet_seconds.into());
-        let inheritance = Arc::clone(inheritance);
-        let bind = move |address| match inheritance.datagram(address) {
-            Some(left) => Ok(left),
-            None => media::bind(address),
-        };
-        let desk = MediaDesk::new(self.ports, quiet, commands, Box::new(bind));
+        let desk = MediaDesk::new(self.ports, quiet, commands, Arc::clone(inheritance));
         let shard = Shard::new(
             self.number,
             switch,

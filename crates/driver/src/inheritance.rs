@@ -12,6 +12,8 @@ use socket2::{Socket, Type};
 use sockets::UdpSocket;
 use tracing::debug;
 
+use crate::ports::PortRange;
+
 /// Sockets that an earlier process left, by the address they are bound to.
 #[derive(Debug, Default)]
 pub struct Inheritance {
@@ -62,6 +64,23 @@ impl Inheritance {
     /// One datagram socket of an address.
     pub(crate) fn datagram(&self, address: SocketAddr) -> Option<UdpSocket> {
         self.left().datagrams.get_mut(&address)?.pop()
+    }
+
+    /// Where there are datagram sockets left for both ports of a pair of `range`.
+    pub(crate) fn datagrams_in(&self, range: PortRange) -> Vec<SocketAddr> {
+        let left = self.left();
+        let has = |address| {
+            left.datagrams
+                .get(&address)
+                .is_some_and(|it| !it.is_empty())
+        };
+        let pairs = left.datagrams.keys().copied().filter(|address| {
+            range.contains(address.port())
+                && address.port().is_multiple_of(2)
+                && has(*address)
+                && has((address.ip(), address.port() + 1).into())
+        });
+        pairs.collect()
     }
 
     /// Closes what nobody asked for.

@@ -195,6 +195,9 @@ impl Journal {
                 self.unkept.remove(&key);
             }
         }
+        self.counts
+            .unkept
+            .store(self.unkept.len(), Ordering::Relaxed);
     }
 
     /// Writes what has changed since the last time. When this returns it is kept, or the log says that it is not.

@@ -39,12 +39,10 @@ const MEDIA_BUFFER_BYTES: usize = 128 * 1024;
 /// What a media thread is told.
 #[derive(Debug)]
 pub(crate) enum MediaMail {
-    /// Two new sockets, to be known as `rtp_key` and `rtp_key + 1`.
-    Adopt {
-        rtp_key: u32,
-        rtp: UdpSocket,
-        rtcp: UdpSocket,
-    },
+    /// Two new sockets.
+    Adopt(NewPair),
+    /// The sockets of all relays that have come back, at once: what waits in one leaves by another.
+    AdoptAll(Vec<NewPair>),
     /// The sockets `rtp_key` and `rtp_key + 1` are needed no more.
     Release { rtp_key: u32 },
     /// A relay whose sockets it has.
@@ -53,6 +51,17 @@ pub(crate) enum MediaMail {
     Command(Command),
     /// End.
     Stop,
+}
+
+/// What a media thread leaves: its sockets, by the numbers they were known by.
+pub(crate) type Sockets = Vec<(u32, UdpSocket)>;
+
+/// Two sockets, to be known as `rtp_key` and `rtp_key + 1`.
+#[derive(Debug)]
+pub(crate) struct NewPair {
+    pub(crate) rtp_key: u32,
+    pub(crate) rtp: UdpSocket,
+    pub(crate) rtcp: UdpSocket,
 }
 
 /// Counts for the metrics.
@@ -127,7 +136,7 @@ pub(crate) fn start(
     shard: Sender<Mail>,
     recorder: RecorderQueue,
     counts: Arc<MediaCounts>,
-) -> io::Result<(Sender<MediaMail>, thread::JoinHandle<Vec<UdpSocket>>)> {
+) -> io::Result<(Sender<MediaMail>, thread::JoinHandle<Sockets>)> {
     let (sender, mailbox) = mailbox::mailbox(MEDIA_QUEUE)?;
     let io = MediaIo::new(mailbox.waker().clone())?;
     // A relay takes two pairs, a pair has two sockets.
@@ -169,7 +178,7 @@ struct MediaThread {
 
 impl MediaThread {
     /// Runs until told to stop; all its sockets.
-    fn run(mut self) -> Vec<UdpSocket> {
+    fn run(mut self) -> Sockets {
         loop {
             // A bug that a packet or a command uncovers costs that packet or command, not all calls.
             match catch_unwind(AssertUnwindSafe(|| self.turn())) {
@@ -188,7 +197,8 @@ impl MediaThread {
     fn turn(&mut self) -> bool {
         while let Some(mail) = self.mailbox.next() {
             match mail {
-                MediaMail::Adopt { rtp_key, rtp, rtcp } => self.adopt(rtp_key, rtp, rtcp),
+                MediaMail::Adopt(pair) => self.adopt(pair),
+                MediaMail::AdoptAll(pairs) => pairs.into_iter().for_each(|pair| self.adopt(pair)),
                 MediaMail::Release { rtp_key } => {
                     self.io.remove(rtp_key);
                     self.io.remove(rtp_key + 1);
@@ -281,7 +291,8 @@ impl MediaThread {
             .store(self.table.transcoded(), Ordering::Relaxed);
     }
 
-    fn adopt(&mut self, rtp_key: u32, rtp: UdpSocket, rtcp: UdpSocket) {
+    fn adopt(&mut self, pair: NewPair) {
+        let NewPair { rtp_key, rtp, rtcp } = pair;
         for (key, socket) in [(rtp_key, rtp), (rtp_key + 1, rtcp)] {
             if let Err(error) = self.io.add(key, socket) {
                 error!(%error, "a media socket cannot be watched; its relay will be silent");

@@ -40,7 +40,7 @@ impl PortRange {
     }
 
     /// Whether the pair with this RTP port is one of the range.
-    fn contains(self, rtp_port: u16) -> bool {
+    pub(crate) fn contains(self, rtp_port: u16) -> bool {
         let pair = usize::from(rtp_port) / 2;
         let first = usize::from(self.first).div_ceil(2);
         (first..first + self.pairs()).contains(&pair)
@@ -198,6 +198,15 @@ impl<B: FnMut(SocketAddr) -> io::Result<UdpSocket>> PortPool<B> {
         let sockets = bind_pair(&mut self.bind, address, rtp_port).map_err(NoPort::System)?;
         pairs.unbound.retain(|unbound| *unbound != rtp_port);
         Ok(pairs.bound(address, rtp_port, sockets, &mut self.next_key))
+    }
+
+    /// The pairs that rest after use.
+    pub(crate) fn resting(&mut self, now: Instant) -> impl Iterator<Item = PairId> {
+        for pairs in self.addresses.values_mut() {
+            pairs.rest(now, self.range, &mut self.given_up);
+        }
+        let quiet = self.addresses.values().flat_map(|pairs| &pairs.quiet);
+        quiet.map(|(_, pair)| *pair)
     }
 
     /// A pair outside of the range that is needed no more: its sockets can be closed.

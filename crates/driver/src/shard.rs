@@ -9,7 +9,7 @@
 //! with the head of that message and counted; the message is dropped, the call it belonged to may be left half done
 //! until its timers end it, and all other calls go on. The loop around them is guarded in the same way. That is worse than no bug and better than losing every call.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -108,6 +108,14 @@ pub(crate) struct ShardCounts {
     pub(crate) pairs_free: AtomicUsize,
 }
 
+/// What is left of a shard that has ended.
+pub(crate) struct Remains {
+    /// Calls that are over may still wait in it for the store to have their records.
+    pub(crate) journal: JournalDesk,
+    /// The pairs of media ports that calls hold or held until now, by the keys of their sockets.
+    pub(crate) held_pairs: HashSet<u32>,
+}
+
 /// A message for a stream, and whom its far end has to be.
 type ForStream = (Flow, Option<ByteStr>, Bytes);
 
@@ -186,14 +194,14 @@ impl Shard {
         self,
         calls: Replayed,
         resumed: oneshot::Sender<RestoreReport>,
-    ) -> io::Result<thread::JoinHandle<JournalDesk>> {
+    ) -> io::Result<thread::JoinHandle<Remains>> {
         let name = format!("shard-{}", self.number);
         thread::Builder::new()
             .name(name)
             .spawn(move || self.run(calls, resumed))
     }
 
-    fn run(mut self, calls: Replayed, resumed: oneshot::Sender<RestoreReport>) -> JournalDesk {
+    fn run(mut self, calls: Replayed, resumed: oneshot::Sender<RestoreReport>) -> Remains {
         let report = self.resume(&calls);
         drop(calls);
         // Whoever waited for this may have given up.
@@ -206,24 +214,25 @@ impl Shard {
             });
         }
         self.media.stop();
-        // Calls that are over may still wait in it for the store to have their records.
-        self.outside.journal
+        Remains {
+            held_pairs: self.media.held(Instant::now()),
+            journal: self.outside.journal,
+        }
     }
 
     /// Takes over the calls that the last run left. Nothing else has been heard yet, whatever waits in the sockets.
     fn resume(&mut self, calls: &Replayed) -> RestoreReport {
-        if calls.is_empty() {
-            return RestoreReport::default();
-        }
         let clock = clock();
-        let entries = calls.iter().map(|(key, state)| (*key, &state[..]));
-        let report = catch_unwind(AssertUnwindSafe(|| self.switch.restore(clock, entries)));
-        let report = report.unwrap_or_else(|_| {
-            self.panicked(None);
-            RestoreReport::default()
-        });
-        self.obey(clock, None);
-        self.media.catch_up();
+        let mut report = RestoreReport::default();
+        if !calls.is_empty() {
+            let entries = calls.iter().map(|(key, state)| (*key, &state[..]));
+            match catch_unwind(AssertUnwindSafe(|| self.switch.restore(clock, entries))) {
+                Ok(restored) => report = restored,
+                Err(_) => self.panicked(None),
+            }
+            self.obey(clock, None);
+        }
+        self.media.all_are_back(clock.now);
         self.send();
         report
     }

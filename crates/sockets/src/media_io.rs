@@ -118,9 +118,10 @@ impl MediaIo {
         Some(socket)
     }
 
-    /// Gives all sockets back, with what waits in them.
-    pub fn into_sockets(self) -> impl Iterator<Item = UdpSocket> {
-        self.sockets.into_iter().flatten()
+    /// Gives all sockets back with their keys, and with what waits in them.
+    pub fn into_sockets(self) -> impl Iterator<Item = (u32, UdpSocket)> {
+        let sockets = (0..).zip(self.sockets);
+        sockets.filter_map(|(key, socket)| Some((key, socket?)))
     }
 
     /// Sends a packet of our own from the socket `key`.

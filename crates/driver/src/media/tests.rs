@@ -21,7 +21,7 @@ struct World {
     desk: MediaDesk,
     mailbox: Mailbox<Mail>,
     counts: Arc<MediaCounts>,
-    thread: Option<thread::JoinHandle<Vec<UdpSocket>>>,
+    thread: Option<thread::JoinHandle<Sockets>>,
     /// Packets on their way to the recorder.
     copies: mpsc::Receiver<Copied>,
     recorder_counts: Arc<RecorderCounts>,
@@ -47,7 +47,7 @@ impl World {
         )
         .expect("start");
         Self {
-            desk: MediaDesk::new(range, Duration::from_secs(5), commands, Box::new(bind)),
+            desk: MediaDesk::new(range, Duration::from_secs(5), commands, Arc::default()),
             mailbox,
             counts,
             thread: Some(thread),
