@@ -132,6 +132,15 @@ def test_info_passes_with_its_body(carriers):
     over(two, call, leg)
 
 
+def test_a_transfer_within_a_call_is_not_allowed_and_leaves_the_call_up(carriers):
+    two = carriers()
+    call, leg = up(two)
+    refer = call.request("REFER", headers=[("Refer-To", "<sip:elsewhere@127.0.0.1>")])
+    refused = two.alice.response_to(refer)
+    assert refused.status == 405 and "REFER" not in refused.get("Allow")
+    over(two, call, leg)
+
+
 def test_the_remote_target_follows_the_newest_contact(carriers, ua):
     """A re-INVITE from a phone that moved: what we send next goes to the new Contact."""
     two = carriers()
