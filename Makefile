@@ -51,8 +51,9 @@ unit: tools ## tests of the crates, on simulated time
 	$(RUST_TESTS)
 
 .PHONY: simulate
-simulate: tools ## calls over networks that lose, double, reorder and delay
+simulate: tools ## calls over networks that lose, double, reorder and delay, and through a switch that dies
 	$(CARGO) run --release --quiet --package simulator -- --seeds $(SEEDS)
+	$(CARGO) run --release --quiet --package simulator -- --crashes --seeds $(SEEDS)
 
 .PHONY: scenarios
 scenarios: build peers ## the binary against SIPp, Kamailio, Asterisk and other peers, and HTTP clients

@@ -99,6 +99,16 @@ impl Writer {
         }
     }
 
+    /// Goes on behind bytes that are there, for values without moments.
+    pub fn over(bytes: Vec<u8>, base: Base) -> Self {
+        Self { bytes, base }
+    }
+
+    /// What was written, to be used elsewhere.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Forgets what was written.
     pub fn clear(&mut self) {
         self.bytes.clear();

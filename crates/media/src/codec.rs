@@ -40,6 +40,8 @@ pub enum Format {
     Opus,
 }
 
+keep::keep!(enum Format { 0 = Pcmu, 1 = Pcma, 2 = G722, 3 = Opus });
+
 impl Format {
     /// All of them, the ones that telephones like best first.
     pub const ALL: [Self; 4] = [Self::Pcmu, Self::Pcma, Self::G722, Self::Opus];

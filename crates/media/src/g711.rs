@@ -21,6 +21,8 @@ pub enum Law {
     A,
 }
 
+keep::keep!(enum Law { 0 = Mu, 1 = A });
+
 impl Law {
     /// The law of a payload type.
     pub fn of(payload_type: u8) -> Option<Self> {

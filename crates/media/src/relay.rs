@@ -53,6 +53,7 @@ mod shake;
 mod stats;
 mod stream;
 mod table;
+mod told;
 mod transcoder;
 
 pub use command::{
@@ -66,5 +67,6 @@ pub use payloads::Payloads;
 pub use ringback::{RINGBACK_AFTER, RINGBACK_RETURNS_AFTER, Ringback};
 pub use stats::{RelayStats, ReportStats, StreamStats};
 pub use table::{DropReason, RelayTable, Verdict};
+pub use told::Told;
 
 pub use crate::srtp::SideKeys;

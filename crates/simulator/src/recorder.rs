@@ -37,6 +37,8 @@ pub struct Recording {
 pub struct Recorder {
     /// How it works from now on.
     pub mood: Mood,
+    /// Of processes that are gone.
+    past: Vec<Recording>,
     recordings: BTreeMap<RecordingId, Recording>,
     /// What was told that makes no sense.
     faults: Vec<String>,
@@ -45,7 +47,7 @@ pub struct Recorder {
 impl Recorder {
     /// Recordings in the order of their beginnings.
     pub fn recordings(&self) -> impl Iterator<Item = &Recording> {
-        self.recordings.values()
+        self.past.iter().chain(self.recordings.values())
     }
 
     /// Commands that made no sense: packets for a recording that has not begun, an end without a beginning.
@@ -65,6 +67,15 @@ impl Recorder {
         events
     }
 
+    /// The process ends, and all recordings that run with it.
+    pub(crate) fn die(&mut self, now: Duration) {
+        for (_, mut recording) in std::mem::take(&mut self.recordings) {
+            recording.ended.get_or_insert(now);
+            recording.heard = None;
+            self.past.push(recording);
+        }
+    }
+
     /// Obeys. `start` is the beginning of the world.
     pub(crate) fn command(&mut self, start: Instant, command: Command) -> Option<Event> {
         match command {
@@ -79,6 +90,10 @@ impl Recorder {
                         ..Outcome::default()
                     };
                     return Some(Event::Ended { recording, outcome });
+                }
+                let written = |it: &Recording| it.path == path && it.ended > Some(it.begun);
+                if self.recordings().any(written) {
+                    self.faults.push(format!("{path} is written over"));
                 }
                 let begun = Recording {
                     path,

@@ -2,7 +2,7 @@
 
 use crate::network::Weather;
 use crate::phone::{PhoneConfig, PhoneEvent, WhenCalled};
-use crate::world::{Action, SWITCH, World, WorldConfig};
+use crate::world::{Action, Death, SWITCH, World, WorldConfig};
 use model::counters::ConnectionCounters;
 use model::{
     Connection, DialPlan, DialRule, DialRuleApplication, Route, RouteConnection, RouteMethod,
@@ -116,12 +116,25 @@ pub struct Outcome {
     pub answered: usize,
     /// Calls made.
     pub calls: usize,
+    /// How often a call outlived the process of the switch.
+    pub resumed: usize,
+    /// How each call ended, by its record.
+    pub releases: Vec<String>,
     /// The messages, when they were kept.
     pub ladder: Vec<String>,
 }
 
 /// Runs one seed.
 pub fn run(seed: u64, keep_ladder: bool) -> Outcome {
+    run_with(seed, keep_ladder, false)
+}
+
+/// The same, and the process of the switch dies now and then.
+pub fn run_with_crashes(seed: u64, keep_ladder: bool) -> Outcome {
+    run_with(seed, keep_ladder, true)
+}
+
+fn run_with(seed: u64, keep_ladder: bool, crashes: bool) -> Outcome {
     let mut random = Random::new(seed);
     let weather = if random.below(8) == 0 {
         Weather::FAIR
@@ -139,11 +152,48 @@ pub fn run(seed: u64, keep_ladder: bool) -> Outcome {
         relays: 2_000,
         keep_messages: keep_ladder,
     };
-    run_scripts(config, &scripts, &mut random)
+    let crashes = match crashes {
+        true => crashes_of(&mut random),
+        false => Vec::new(),
+    };
+    run_scripts(config, &scripts, &crashes, &mut random)
 }
 
-fn run_scripts(config: WorldConfig, scripts: &[CallScript], random: &mut Random) -> Outcome {
+/// When a process dies, where in its turn, and how long it takes until there is another one.
+type Crash = (Duration, Death, Duration);
+
+/// The shortest time in which a process is replaced. Whatever was on its way to the old one is lost by then.
+const DEAD_MIN: Duration = Duration::from_millis(500);
+
+fn crashes_of(random: &mut Random) -> Vec<Crash> {
+    let crashes = 1 + random.below(3);
+    let crash = |random: &mut Random| {
+        // Half of them while calls begin, when there is most to lose.
+        let within_ms = [8_000, 60_000][random.below(2) as usize];
+        let death = match random.below(5) {
+            0 => Death::Idle,
+            1 => Death::Writing(random.below(3) as usize),
+            2 => Death::Written,
+            3 => Death::Recorded,
+            _ => Death::Sending(random.below(3) as usize),
+        };
+        let at = Duration::from_millis(random.below(within_ms));
+        let dead = DEAD_MIN + Duration::from_millis(random.below(4_500));
+        (at, death, dead)
+    };
+    (0..crashes).map(|_| crash(random)).collect()
+}
+
+fn run_scripts(
+    config: WorldConfig,
+    scripts: &[CallScript],
+    crashes: &[Crash],
+    random: &mut Random,
+) -> Outcome {
     let mut world = World::new(config);
+    for (at, death, dead) in crashes {
+        world.kill(*at, *death, *dead);
+    }
     let firsts: Vec<First> = scripts.iter().map(|_| First::of_seed(random)).collect();
     let counters = tenants(&mut world, &firsts);
     let mut lines = Vec::new();
@@ -223,6 +273,12 @@ fn run_scripts(config: WorldConfig, scripts: &[CallScript], random: &mut Random)
         faults,
         answered,
         calls: lines.len(),
+        resumed: world.restored().iter().map(|report| report.resumed).sum(),
+        releases: world
+            .cdrs()
+            .iter()
+            .map(|cdr| cdr.release_text.clone())
+            .collect(),
         ladder: world.ladder(),
     }
 }
@@ -333,6 +389,14 @@ fn check(world: &World, lines: &[(usize, usize)], counters: &AllCounters) -> Vec
             }
         }
     }
+    if world.journal() != 0 {
+        faults.push(format!("{} entries were never forgotten", world.journal()));
+    }
+    for report in world.restored() {
+        if !report.unreadable.is_empty() {
+            faults.push(format!("unreadable entries: {:?}", report.unreadable));
+        }
+    }
     if world.open_relays() != 0 {
         faults.push(format!("{} relays were never closed", world.open_relays()));
     }
@@ -345,6 +409,7 @@ fn check(world: &World, lines: &[(usize, usize)], counters: &AllCounters) -> Vec
             ));
         }
     }
+    let restarted = !world.restored().is_empty();
     for (index, (caller, called)) in lines.iter().enumerate() {
         for phone in [caller, called] {
             if !world.is_idle(*phone) {
@@ -369,13 +434,21 @@ fn check(world: &World, lines: &[(usize, usize)], counters: &AllCounters) -> Vec
                 }
                 let expected = record.answered_ms.is_some() && is_recorded(index % DOMAINS);
                 match &record.recording {
-                    Some(recording) if recording.failure.is_some() => {
+                    Some(recording)
+                        if recording
+                            .failure
+                            .as_deref()
+                            .is_some_and(|why| !restarted || !why.contains("restarted")) =>
+                    {
                         faults.push(format!("call {index}: recorded as {recording:?}"));
                     }
                     recording if recording.is_some() != expected => {
                         faults.push(format!("call {index}: recorded as {recording:?}"));
                     }
                     _ => {}
+                }
+                if record.release_text.contains("Restart") {
+                    faults.push(format!("call {index}: {}", record.release_text));
                 }
                 if record.ended_ms < record.started_ms {
                     faults.push(format!("call {index}: ended before it began"));

@@ -26,7 +26,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use switch::{Clock, Directory, DirectoryChange, Input, Output, ShardConfig, Stats, Switch};
+use switch::{
+    Clock, Directory, DirectoryChange, Input, Output, RestoreReport, ShardConfig, Stats, Switch,
+};
 
 /// Where the switch listens.
 pub const SWITCH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
@@ -109,6 +111,33 @@ pub enum Action {
     Resume,
 }
 
+/// When in a turn of the switch its process dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// Between two turns.
+    Idle,
+    /// When so many entries of the turn have reached the journal, and the next one in part. Nothing was sent.
+    Writing(usize),
+    /// When the journal is written, and the records are not.
+    Written,
+    /// When the records are stored too, and the journal does not know.
+    Recorded,
+    /// When so many messages of the turn have been sent.
+    Sending(usize),
+}
+
+/// What follows from one thing that happened, in the order in which the driver does it.
+#[derive(Debug, Default)]
+struct Turn {
+    /// Inputs that were given within each other.
+    depth: usize,
+    /// By shard and key.
+    entries: Vec<((usize, u64), Vec<u8>)>,
+    cdrs: Vec<Cdr>,
+    forgotten: Vec<(usize, u64)>,
+    messages: Vec<(SocketAddr, SocketAddr, Bytes)>,
+}
+
 #[derive(Debug)]
 enum Happening {
     Datagram {
@@ -120,6 +149,14 @@ enum Happening {
         phone: usize,
         action: Action,
     },
+    /// The process dies, in the next turn or at once.
+    Die {
+        death: Death,
+        /// How long nobody is there.
+        dead: Duration,
+    },
+    /// Another process takes over.
+    Rise,
 }
 
 /// An entry of the queue; the serial keeps equal times in order.
@@ -180,6 +217,12 @@ pub struct World {
     messages: Option<Vec<Sent>>,
     /// What the media threads were told, where messages are kept.
     orders: Vec<Command>,
+    turn: Turn,
+    journal: BTreeMap<(usize, u64), Vec<u8>>,
+    /// The process is going to die in this turn.
+    doomed: Option<(Death, Duration)>,
+    shard_count: u16,
+    restored: Vec<RestoreReport>,
 }
 
 impl World {
@@ -221,6 +264,11 @@ impl World {
             events: Vec::new(),
             relays_max: config.relays,
             messages: config.keep_messages.then(Vec::new),
+            turn: Turn::default(),
+            journal: BTreeMap::new(),
+            doomed: None,
+            shard_count: config.shards.max(1),
+            restored: Vec::new(),
         }
     }
 
@@ -238,6 +286,11 @@ impl World {
         let count = self.shards.len() as u16;
         self.shards = switches(count, self.options_ping, &mut self.random, clock);
         self.relays.clear();
+        self.learn_again(clock);
+    }
+
+    /// The records, and what was registered.
+    fn learn_again(&mut self, clock: Clock) {
         let records = self.changes.clone();
         let live = self
             .bindings
@@ -251,6 +304,51 @@ impl World {
         for change in all {
             self.tell_switch(|| Input::Directory(change.clone()));
         }
+    }
+
+    /// The process of the switch dies this long after the start, and another one takes over after a while, with what the
+    /// journal has.
+    pub fn kill(&mut self, after: Duration, death: Death, dead: Duration) {
+        self.schedule(self.start + after, Happening::Die { death, dead });
+    }
+
+    /// What each process found in the journal, by shard.
+    pub fn restored(&self) -> &[RestoreReport] {
+        &self.restored
+    }
+
+    /// Entries in the journal.
+    pub fn journal(&self) -> usize {
+        self.journal.len()
+    }
+
+    /// The entries, to be damaged.
+    pub fn entries_mut(&mut self) -> impl Iterator<Item = &mut Vec<u8>> {
+        self.journal.values_mut()
+    }
+
+    fn die(&mut self, dead: Duration) {
+        self.shards.clear();
+        self.relays.clear();
+        self.recorder.die(self.now - self.start);
+        self.schedule(self.now + dead, Happening::Rise);
+    }
+
+    fn rise(&mut self) {
+        let clock = self.clock();
+        self.shards = switches(self.shard_count, self.options_ping, &mut self.random, clock);
+        self.turn.depth += 1;
+        self.learn_again(clock);
+        for shard in 0..self.shards.len() {
+            let entries = self.journal.clone();
+            let own = entries.range((shard, 0)..=(shard, u64::MAX));
+            let own = own.map(|((_, key), state)| (*key, state.as_slice()));
+            let report = self.shards[shard].restore(clock, own);
+            self.restored.push(report);
+            self.perform(shard);
+        }
+        self.turn.depth -= 1;
+        self.end_turn();
     }
 
     /// A datagram to the switch from any address, now.
@@ -421,13 +519,18 @@ impl World {
             match due.what {
                 Happening::Datagram { from, to, bytes } => self.deliver(from, to, bytes),
                 Happening::Act { phone, action } => self.act(phone, action),
+                Happening::Die { .. } if self.shards.is_empty() => {}
+                Happening::Die {
+                    death: Death::Idle,
+                    dead,
+                } => self.die(dead),
+                Happening::Die { death, dead } => self.doomed = Some((death, dead)),
+                Happening::Rise => self.rise(),
             }
         }
         for shard in 0..self.shards.len() {
-            if self.shards[shard]
-                .poll_timeout()
-                .is_some_and(|at| at <= self.now)
-            {
+            let due = self.shards.get(shard).and_then(Switch::poll_timeout);
+            if due.is_some_and(|at| at <= self.now) {
                 self.give(shard, Input::Timeout);
             }
         }
@@ -462,6 +565,9 @@ impl World {
 
     fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         if to == SWITCH {
+            if self.shards.is_empty() {
+                return;
+            }
             // As the kernel spreads datagrams over sockets of one port: by the far address.
             let mut hasher = DefaultHasher::new();
             from.hash(&mut hasher);
@@ -483,17 +589,30 @@ impl World {
 
     fn give(&mut self, shard: usize, input: Input) {
         let clock = self.clock();
-        self.shards[shard].handle(clock, input);
+        if let Some(switch) = self.shards.get_mut(shard) {
+            self.turn.depth += 1;
+            switch.handle(clock, input);
+            self.perform(shard);
+            self.turn.depth -= 1;
+            self.end_turn();
+        }
+    }
+
+    fn perform(&mut self, shard: usize) {
         while let Some(output) = self.shards[shard].poll() {
             match output {
-                Output::Transmit { flow, bytes, .. } => self.send(SWITCH, flow.remote, bytes),
+                Output::Transmit { flow, bytes, .. } => {
+                    self.turn.messages.push((SWITCH, flow.remote, bytes));
+                }
+                Output::Keep { key, state } => self.turn.entries.push(((shard, key), state)),
+                Output::Forget { key } => self.turn.forgotten.push((shard, key)),
                 Output::Media(command) => self.media(shard, command),
                 Output::Recording(command) => {
                     if let Some(event) = self.recorder.command(self.start, command) {
                         self.give(shard, Input::Recording(event));
                     }
                 }
-                Output::Cdr(cdr) => self.cdrs.push(*cdr),
+                Output::Cdr(cdr) => self.turn.cdrs.push(*cdr),
                 Output::Handover { shard, flow, bytes } => {
                     self.give(usize::from(shard), Input::HandedOver { flow, bytes })
                 }
@@ -505,8 +624,46 @@ impl World {
                     let answer = sip::endpoint::Input::Answer { question, result };
                     self.give(shard, Input::Sip(answer));
                 }
-                Output::Keep { .. } | Output::Forget { .. } | Output::Misbehaved { .. } => {}
+                Output::Misbehaved { .. } => {}
             }
+        }
+    }
+
+    /// Does what the turn has gathered: the journal first, then records, then messages, unless the process dies on it.
+    fn end_turn(&mut self) {
+        if self.turn.depth > 0 {
+            return;
+        }
+        let turn = std::mem::take(&mut self.turn);
+        let doomed = self.doomed.take();
+        let death = doomed.map(|(death, _)| death);
+        let written = match death {
+            Some(Death::Writing(entries)) => entries,
+            _ => usize::MAX,
+        };
+        self.journal.extend(turn.entries.into_iter().take(written));
+        if !matches!(death, Some(Death::Writing(_) | Death::Written)) {
+            for cdr in turn.cdrs {
+                // The store has one of each.
+                if !self.cdrs.iter().any(|known| known.id == cdr.id) {
+                    self.cdrs.push(cdr);
+                }
+            }
+            if death != Some(Death::Recorded) {
+                turn.forgotten.iter().for_each(|key| {
+                    self.journal.remove(key);
+                });
+                let sent = match death {
+                    Some(Death::Sending(messages)) => messages,
+                    _ => usize::MAX,
+                };
+                for (from, to, bytes) in turn.messages.into_iter().take(sent) {
+                    self.send(from, to, bytes);
+                }
+            }
+        }
+        if let Some((_, dead)) = doomed {
+            self.die(dead);
         }
     }
 
@@ -639,6 +796,15 @@ impl World {
                 };
                 self.give(shard, Input::Media(event));
             }
+            Command::Reopen { relay, a, b, .. } => {
+                self.relays.insert(relay, (a.port(), b.port()));
+                let event = MediaEvent::Opened {
+                    relay,
+                    a_port: a.port(),
+                    b_port: b.port(),
+                };
+                self.give(shard, Input::Media(event));
+            }
             Command::Close { relay } if self.relays.remove(&relay).is_some() => {
                 let stats = Box::new(RelayStats::default());
                 self.give(shard, Input::Media(MediaEvent::Closed { relay, stats }));
@@ -682,7 +848,7 @@ fn switches(
                 digest_algorithms: sip::auth::ALGORITHMS.to_vec(),
                 key_seed: KeySeed([owner as u8; 32]),
                 dtls_fingerprint: dtls_fingerprint(),
-                keeps_calls: false,
+                keeps_calls: true,
             };
             Switch::new(shard, random.next_u64(), clock)
         })

@@ -13,6 +13,14 @@ pub(crate) struct Key {
     pub(crate) generation: u32,
 }
 
+impl Key {
+    /// A key that finds nothing: no slot is that far out.
+    pub(crate) const NOWHERE: Self = Self {
+        index: u32::MAX,
+        generation: 0,
+    };
+}
+
 /// Values addressed by generational keys.
 pub(crate) struct Arena<T> {
     slots: Slab<(u32, T)>,

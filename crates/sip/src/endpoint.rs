@@ -34,6 +34,7 @@
 //! | requests that come in: duplicates, bounds, refusals | `endpoint/inbound.rs` |
 //! | responses that come in, and where responses go | `endpoint/responses.rs` |
 //! | a session that calls, or is called | `dialog/uac.rs`, `dialog/uas.rs` |
+//! | sessions that outlive the process | `endpoint/kept.rs` |
 //! | session timers | `dialog/session_timer.rs` |
 //! | changes of identity | `dialog/identity.rs` |
 //! | offers within a session, BYE, other requests | `dialog/offers.rs`, `hangup.rs`, `requests.rs`, `incoming.rs` |
@@ -42,6 +43,7 @@ mod challenge;
 mod exchange;
 mod hops;
 mod inbound;
+mod kept;
 mod responses;
 mod streamless;
 
@@ -53,6 +55,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub use self::kept::Kept;
 pub use crate::dialog::offers::OfferRefused;
 pub use crate::dialog::session_timer::SessionInterval;
 pub use crate::token::owner_of;
@@ -74,6 +77,7 @@ use crate::transaction::{Context, Fired};
 pub(crate) use crate::transaction::Transaction;
 
 pub(crate) use exchange::{Exchange, Outcome, Purpose};
+pub(crate) use kept::Inherited;
 
 /// One address that we listen on.
 #[derive(Clone, Debug)]
@@ -106,6 +110,9 @@ pub struct Flow {
     /// open"; always `None` for datagrams.
     pub stream: Option<StreamId>,
 }
+
+// Streams end with the process: the same address has to be connected to anew.
+keep::keep!(struct Flow { interface, remote; stream: None });
 
 /// Where a request goes first.
 #[derive(Clone, Debug)]
@@ -140,6 +147,8 @@ pub enum ReplyTo {
     /// to the source.
     Via,
 }
+
+keep::keep!(enum ReplyTo { 0 = Source, 1 = Contact, 2 = Via });
 
 /// What an endpoint has to know.
 #[derive(Clone, Debug)]
@@ -342,6 +351,20 @@ pub(crate) struct Running {
     pub(crate) held_bytes: usize,
 }
 
+impl Running {
+    /// A transaction of ours.
+    pub(crate) fn client(machine: Transaction, user: User) -> Self {
+        Self {
+            machine,
+            user,
+            cancel: None,
+            server_key: None,
+            merge_key: None,
+            held_bytes: 0,
+        }
+    }
+}
+
 /// Hashes keys that are fingerprints already.
 #[derive(Default)]
 pub(crate) struct Ready(u64);
@@ -423,6 +446,9 @@ pub struct Endpoint {
     pub(crate) overloads: u64,
     /// Sum over the running transactions.
     pub(crate) held_bytes: usize,
+    /// Of an earlier process.
+    pub(crate) inherited: kept::Inherited,
+    pub(crate) watch: kept::Watch,
 }
 
 impl Endpoint {
@@ -467,6 +493,8 @@ impl Endpoint {
             strays: 0,
             overloads: 0,
             held_bytes: 0,
+            inherited: kept::Inherited::default(),
+            watch: kept::Watch::default(),
         }
     }
 
@@ -568,6 +596,8 @@ impl Endpoint {
             return;
         };
         self.held_bytes -= running.held_bytes;
+        self.inherited.forget_transaction(&running.machine);
+        self.end_refusal(running.user);
         if let Some(key) = running.server_key
             && self.server_keys.get(&key) == Some(&id)
         {

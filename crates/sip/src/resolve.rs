@@ -32,6 +32,8 @@ pub struct Target {
     pub secure: bool,
 }
 
+keep::keep!(struct Target { host, port, transport, secure });
+
 impl Target {
     /// A host with everything else left open.
     pub fn host(host: impl Into<String>) -> Self {

@@ -11,6 +11,8 @@ pub enum Transport {
     Tls,
 }
 
+keep::keep!(enum Transport { 0 = Udp, 1 = Tcp, 2 = Tls });
+
 impl Transport {
     /// As it stands in a Via.
     pub fn as_str(self) -> &'static str {

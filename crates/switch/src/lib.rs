@@ -19,6 +19,7 @@
 //! | `call` | legs, media, release |
 //! | `registrar` | peers that register with us |
 //! | `outbound_registration` | our registrations with carriers |
+//! | `journal` | what of calls outlives the process |
 //! | `agenda` | what is done for connections again and again, each at its time |
 //! | `pings` | peers asked with OPTIONS whether they are there |
 //! | `quarantine` | connections that failed of late |
@@ -31,6 +32,7 @@ mod challenge;
 pub mod directory;
 mod door;
 pub mod explain;
+mod journal;
 mod limits;
 mod options;
 mod outbound_registration;
@@ -47,11 +49,12 @@ pub use call::recording::FOLDER as RECORDINGS_FOLDER;
 pub use call::{CallKey, MAX_RING_SECONDS, STATISTICS_WAIT_SECONDS};
 pub use directory::{Directory, DirectoryChange, DomainPart};
 pub use explain::explain;
+pub use journal::RestoreReport;
 pub use keep::Damaged;
 pub use outbound_registration::REGISTERS_PER_SECOND;
 pub use pings::PINGS_PER_SECOND;
 pub use registrar::{MAX_EXPIRES_SECONDS, MIN_EXPIRES_SECONDS};
-pub use switch::{Clock, Input, Output, RestoreReport, ShardConfig, Stats, Switch};
+pub use switch::{Clock, Input, Output, ShardConfig, Stats, Switch};
 
 /// What we call ourselves in `User-Agent` and `Server`, where a connection wants that shown.
 pub const SOFTWARE: &str = concat!("Strowger/", env!("CARGO_PKG_VERSION"));

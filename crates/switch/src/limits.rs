@@ -24,6 +24,40 @@ pub(crate) struct Reservation {
     direction: CallDirection,
 }
 
+impl Places {
+    /// Takes the places of a call of an earlier process again, whatever the limits are now. Its caller may have left.
+    pub(crate) fn resume(
+        caller: Option<&Arc<Connection>>,
+        domain: Option<(&DomainPart, &Connection)>,
+        target: &Arc<Connection>,
+        unix_ms: i64,
+        emergency: bool,
+    ) -> Self {
+        let take = |connection, direction| {
+            // Nothing limits a call for help, and so there is a place.
+            Reservation::take(connection, direction, unix_ms, true).ok()
+        };
+        let mut domain = domain.and_then(|(part, source)| {
+            let mut place = DomainPlace::take(part, source, true).ok()??;
+            place.turn_to(target).ok()?;
+            Some((part, place))
+        });
+        if let Some((part, place)) = domain.as_mut().filter(|_| !emergency) {
+            // Another connection that it may turn to is limited as ever.
+            place.limits = part
+                .domain
+                .as_ref()
+                .map(|it| it.limits())
+                .unwrap_or_default();
+        }
+        Self {
+            caller: caller.and_then(|caller| take(caller, CallDirection::Orig)),
+            domain: domain.map(|(_, place)| place),
+            target: take(target, CallDirection::Term),
+        }
+    }
+}
+
 impl Reservation {
     /// Takes a place at this moment, or says which limit is full. An emergency call has a place even then.
     pub(crate) fn take(

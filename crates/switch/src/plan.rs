@@ -39,7 +39,9 @@ use crate::trail::Trail;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
+use keep::{Damaged, Keep, Reader, Writer};
 use media::ringing_tones::RingingTone;
+use model::ConnectionKey;
 use model::pattern::Subject;
 use model::{DialRuleApplication, SchemeTranslation};
 use sip::endpoint::{Flow, Interface};
@@ -104,6 +106,84 @@ impl Candidate {
             "is passed over"
         }
     }
+}
+
+impl Keep for Candidate {
+    fn keep(&self, out: &mut Writer) {
+        let Self {
+            target,
+            by_route,
+            request_uri,
+            to,
+            from,
+            headers,
+            rules,
+            hidden,
+            emergency,
+            next_hop,
+            flow,
+            transport,
+            interface,
+        } = self;
+        keep_connection(target, out);
+        by_route.keep(out);
+        request_uri.keep(out);
+        to.keep(out);
+        from.keep(out);
+        headers.keep(out);
+        rules.keep(out);
+        hidden.keep(out);
+        emergency.keep(out);
+        next_hop.keep(out);
+        flow.keep(out);
+        transport.keep(out);
+        interface.keep(out);
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            target: kept_connection(input)?,
+            by_route: Keep::kept(input)?,
+            request_uri: Keep::kept(input)?,
+            to: Keep::kept(input)?,
+            from: Keep::kept(input)?,
+            headers: Keep::kept(input)?,
+            rules: Keep::kept(input)?,
+            hidden: Keep::kept(input)?,
+            emergency: Keep::kept(input)?,
+            next_hop: Keep::kept(input)?,
+            flow: Keep::kept(input)?,
+            transport: Keep::kept(input)?,
+            interface: Keep::kept(input)?,
+        })
+    }
+}
+
+impl Candidate {
+    /// Takes the record from the directory, after a restart. False when it is no more.
+    pub(crate) fn look_up(&mut self, directory: &Directory) -> bool {
+        let found = directory.connection(&self.target.key());
+        if let Some(target) = found {
+            self.target = Arc::clone(target);
+        }
+        found.is_some()
+    }
+}
+
+/// Writes which connection it is. The record itself is in the directory, with its secrets.
+pub(crate) fn keep_connection(connection: &Connection, out: &mut Writer) {
+    connection.record.domain.keep(out);
+    connection.record.connection_orig_match_pattern.keep(out);
+}
+
+/// Reads which connection it is. Until the directory has been asked, it stands for one that is no more.
+pub(crate) fn kept_connection(input: &mut Reader<'_>) -> Result<Arc<Connection>, Damaged> {
+    let key = ConnectionKey {
+        domain: String::kept(input)?,
+        connection_orig_match_pattern: String::kept(input)?,
+    };
+    let connection = Connection::gone(key).map_err(|_| Damaged::Value("connection"))?;
+    Ok(Arc::new(connection))
 }
 
 /// A call that goes nowhere.

@@ -7,14 +7,15 @@ use crate::call::{
 use crate::challenge::Gatekeeper;
 use crate::directory::{Directory, DirectoryChange};
 use crate::door::{Door, Owner};
+use crate::journal::Journal;
 use crate::outbound_registration::OutboundRegistrations;
 use crate::pings::Pings;
 use crate::quarantine::{self, Quarantine};
 use crate::registrar::Registrar;
-use keep::Damaged;
+use keep::Base;
 use media::dtls::Fingerprint;
 use media::recorder::{self, RecordingId};
-use media::relay::{Command, Event as MediaEvent, RelayId, Side};
+use media::relay::{Command, Event as MediaEvent, RelayId, Side, Told};
 use media::ringing_tones::RingingTone;
 use media::srtp::{KeySeed, KeySource};
 use model::cdr::Cdr;
@@ -178,18 +179,6 @@ pub enum Output {
     },
 }
 
-/// What became of the calls of an earlier process.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RestoreReport {
-    /// Calls that go on.
-    pub resumed: usize,
-    /// Calls that were over but for the last words, or cannot go on: both sides are told, and the record is written.
-    pub ended: usize,
-    /// Entries that could not be read in full, by their keys. If the part with the record could, that is written. All are
-    /// told to be forgotten.
-    pub unreadable: Vec<(u64, Damaged)>,
-}
-
 /// What a shard holds and has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -239,12 +228,13 @@ pub struct Stats {
 
 /// One shard.
 pub struct Switch {
-    core: Core,
-    calls: Slab<Call>,
+    pub(crate) core: Core,
+    pub(crate) calls: Slab<Call>,
     door: Door,
     registrar: Registrar,
     outbound: OutboundRegistrations,
     pings: Pings,
+    pub(crate) journal: Journal,
 }
 
 /// What calls work with.
@@ -260,18 +250,32 @@ pub(crate) struct Core {
     pub(crate) stats: Counters,
     /// Calls that have taken a place among those whose audio may be converted.
     pub(crate) transcoded_calls: usize,
-    out: VecDeque<Output>,
+    pub(crate) out: VecDeque<Output>,
+    /// What goes into the journal, before anything of `out` is done.
+    pub(crate) entries: VecDeque<Output>,
+    /// Calls of which there may be something new to keep.
+    pub(crate) touched: Vec<CallKey>,
     wakes: BinaryHeap<Reverse<CallWake>>,
-    sessions: HashMap<SessionId, (CallKey, Side)>,
-    relays: HashMap<RelayId, CallKey>,
+    pub(crate) sessions: HashMap<SessionId, (CallKey, Side)>,
+    relays: HashMap<RelayId, Relayed>,
     recordings: HashMap<RecordingId, CallKey>,
     awaited: HashMap<RequestId, ServerRequestId>,
     next_slot: usize,
-    serial: u64,
-    relay_serial: u64,
+    pub(crate) serial: u64,
+    pub(crate) relay_serial: u64,
     recording_serial: u64,
     /// Part of every call's identifier that is new with every start.
     instance: u64,
+    /// By which moments become wall time in the journal.
+    pub(crate) base: Base,
+}
+
+/// A relay of a call.
+#[derive(Debug)]
+struct Relayed {
+    call: CallKey,
+    /// What it was told, where that is to outlive the process.
+    told: Told,
 }
 
 /// Counters since the start.
@@ -319,6 +323,8 @@ impl Switch {
             stats: Counters::default(),
             transcoded_calls: 0,
             out: VecDeque::new(),
+            entries: VecDeque::new(),
+            touched: Vec::new(),
             wakes: BinaryHeap::new(),
             sessions: HashMap::new(),
             relays: HashMap::new(),
@@ -329,7 +335,12 @@ impl Switch {
             relay_serial: 0,
             recording_serial: 0,
             instance,
+            base: Base {
+                now: clock.now,
+                unix_ms: clock.unix_ms,
+            },
         };
+        let base = core.base;
         Self {
             core,
             calls: Slab::new(),
@@ -337,12 +348,14 @@ impl Switch {
             registrar: Registrar::default(),
             outbound: OutboundRegistrations::new(clock.now),
             pings,
+            journal: Journal::new(base),
         }
     }
 
     /// Takes one input. Drain [`poll`](Self::poll) before the next.
     pub fn handle(&mut self, clock: Clock, input: Input) {
         self.core.clock = clock;
+        self.core.keep_time();
         match input {
             Input::Sip(sip::endpoint::Input::Received { flow, bytes }) => {
                 match self.door.owner(&self.core.directory, flow, &bytes) {
@@ -390,27 +403,13 @@ impl Switch {
         self.pings.on_time(&mut self.core);
         quarantine::on_time(&mut self.core);
         self.pump();
-    }
-
-    /// Takes over the calls of an earlier process, by the entries of its journal: the last [`Output::Keep`] under each
-    /// key. To be called once, after the records ([`Input::Directory`]) and before anything else is handled; then
-    /// [`poll`](Self::poll) has relays to open again, records of calls that could not go on, and messages.
-    pub fn restore<'a>(
-        &mut self,
-        clock: Clock,
-        entries: impl IntoIterator<Item = (u64, &'a [u8])>,
-    ) -> RestoreReport {
-        self.core.clock = clock;
-        let mut report = RestoreReport::default();
-        for (key, _) in entries {
-            report.unreadable.push((key, Damaged::Short));
-        }
-        report
+        self.keep_calls();
     }
 
     /// The next thing to do outside; `None` when there is nothing more.
     pub fn poll(&mut self) -> Option<Output> {
-        self.core.out.pop_front()
+        let entry = self.core.entries.pop_front();
+        entry.or_else(|| self.core.out.pop_front())
     }
 
     /// When [`Input::Timeout`] is due.
@@ -494,7 +493,7 @@ impl Switch {
     }
 
     /// Drains the endpoint: what it wants sent, and what it tells.
-    fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         while let Some(output) = self.core.endpoint.poll() {
             match output {
                 sip::endpoint::Output::Transmit { flow, bytes, peer } => {
@@ -645,6 +644,7 @@ impl Switch {
             self.core.stats.calls_started += 1;
             let key = call.key;
             self.calls.insert(call);
+            self.core.touch(key);
             self.retire(key);
         }
     }
@@ -679,7 +679,7 @@ impl Switch {
             | MediaEvent::HandshakeFailed { relay, .. }
             | MediaEvent::Closed { relay, .. } => *relay,
         };
-        let Some(key) = self.core.relays.get(&relay).copied() else {
+        let Some(key) = self.core.relays.get(&relay).map(|relayed| relayed.call) else {
             // The call was dropped without waiting for this relay: nothing of it must stay open.
             if matches!(event, MediaEvent::Opened { .. }) {
                 self.core.media(Command::Close { relay });
@@ -702,10 +702,12 @@ impl Switch {
                 }
             }
             MediaEvent::OpenFailed { why, .. } => {
+                // Of an earlier process, and its ports are gone.
+                let lost = call.media.is_usable(relay);
                 let waiting = call.media.open_failed(relay);
                 core.disown_relay(relay);
                 match (call.stage, waiting) {
-                    (Stage::Preparing, _) => {
+                    (stage, _) if stage == Stage::Preparing || lost => {
                         let release =
                             hangup::Release::by_switch(503, format!("No media relay: {why}"));
                         hangup::release(core, call, release, hangup::Said::Nothing);
@@ -736,6 +738,7 @@ impl Switch {
             MediaEvent::Closed { stats, .. } => call.media.closed(core, relay, stats),
         }
         call::identity::tell(core, call);
+        core.touch(key);
         self.retire(key);
     }
 
@@ -747,6 +750,7 @@ impl Switch {
         if let Some(call) = self.calls.get_mut(key.slot).filter(|call| call.key == key) {
             recording::on_ended(&mut self.core, call, outcome);
         }
+        self.core.touch(key);
         self.retire(key);
     }
 
@@ -763,6 +767,7 @@ impl Switch {
             else {
                 continue;
             };
+            self.core.touch(wake.call);
             match wake.timer {
                 CallTimer::Ring => hangup::on_ring_timeout(&mut self.core, call),
                 CallTimer::MinimumDuration => minimum_duration::on_full(&mut self.core, call),
@@ -783,6 +788,7 @@ impl Switch {
                 let release = hangup::Release::by_switch(503, "Shutting down");
                 hangup::release(&mut self.core, call, release, hangup::Said::Nothing);
             }
+            self.core.touch(key);
             self.retire(key);
         }
     }
@@ -801,12 +807,13 @@ impl Switch {
         };
         f(&mut self.core, call, side);
         call::identity::tell(&mut self.core, call);
+        self.core.touch(key);
         self.retire(key);
         true
     }
 
     /// Writes the record of a call that is over, has its statistics, and whose recording has ended.
-    fn retire(&mut self, key: CallKey) {
+    pub(crate) fn retire(&mut self, key: CallKey) {
         let core = &mut self.core;
         let done = self.calls.get_mut(key.slot).is_some_and(|call| {
             call.key == key
@@ -837,7 +844,9 @@ impl Switch {
         for session in [call.a.session, call.b.session].into_iter().flatten() {
             self.core.disown(session);
         }
+        let parting = self.part_with(&mut call);
         self.core.record(call::hangup::cdr(call));
+        self.journal.take_leave(&mut self.core, parting);
     }
 }
 
@@ -861,7 +870,22 @@ impl Core {
         )
     }
 
+    /// There may be something new to keep of a call.
+    pub(crate) fn touch(&mut self, call: CallKey) {
+        if self.config.keeps_calls {
+            self.touched.push(call);
+        }
+    }
+
+    /// By which moments become wall time in the journal.
+    pub(crate) fn base(&self) -> Base {
+        self.base
+    }
+
     pub(crate) fn own(&mut self, session: SessionId, call: CallKey, side: Side) {
+        if self.config.keeps_calls {
+            self.endpoint.watch(session);
+        }
         self.sessions.insert(session, (call, side));
     }
 
@@ -873,8 +897,19 @@ impl Core {
     pub(crate) fn next_relay(&mut self, call: CallKey) -> RelayId {
         self.relay_serial += 1;
         let relay = RelayId(u64::from(self.config.sip.owner) << 48 | self.relay_serial);
-        self.relays.insert(relay, call);
+        self.adopt_relay(relay, call);
         relay
+    }
+
+    /// A relay that has its name from an earlier process.
+    pub(crate) fn adopt_relay(&mut self, relay: RelayId, call: CallKey) {
+        let told = Told::default();
+        self.relays.insert(relay, Relayed { call, told });
+    }
+
+    /// What a relay was told, of what lasts.
+    pub(crate) fn told(&self, relay: RelayId) -> Option<&Told> {
+        self.relays.get(&relay).map(|relayed| &relayed.told)
     }
 
     /// Name of the recording of a call.
@@ -890,6 +925,12 @@ impl Core {
     }
 
     pub(crate) fn media(&mut self, command: Command) {
+        if self.config.keeps_calls
+            && let Some(relay) = command.lasting()
+            && let Some(relayed) = self.relays.get_mut(&relay)
+        {
+            relayed.told.note(&command, self.base);
+        }
         self.out.push_back(Output::Media(command));
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A call keeps short lines for its record; an explanation also keeps the records that lost.
 
+use keep::{Damaged, Keep, Reader, Writer};
 use model::explain::{ExplainedLoser, ExplainedStep};
 
 /// Most steps one call may leave: room for every candidate of a route, and for what became of each.
@@ -12,6 +13,35 @@ pub const MAX_STEPS: usize = 128;
 pub struct Trail {
     steps: Vec<ExplainedStep>,
     with_losers: bool,
+}
+
+// Whatever lost is of no use to a record.
+impl Keep for Trail {
+    fn keep(&self, out: &mut Writer) {
+        let Self {
+            steps,
+            with_losers: _,
+        } = self;
+        out.number(steps.len() as u64);
+        for step in steps {
+            out.text(&step.stage);
+            out.text(&step.text);
+            step.record.keep(out);
+        }
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let count = input.number()?;
+        if count > MAX_STEPS as u64 {
+            return Err(Damaged::Value("trail"));
+        }
+        let mut trail = Self::brief();
+        for _ in 0..count {
+            let (stage, text) = (input.text()?, input.text()?);
+            trail.step(stage, Option::kept(input)?, || text.to_owned());
+        }
+        Ok(trail)
+    }
 }
 
 impl Trail {

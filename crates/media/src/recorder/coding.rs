@@ -20,6 +20,8 @@ pub enum Coding {
     Other,
 }
 
+keep::keep!(enum Coding { 0 = Sound(format), 1 = TelephoneEvent, 2 = ComfortNoise, 3 = Other });
+
 /// What the payload type of a packet means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Meaning {

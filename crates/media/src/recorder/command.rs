@@ -40,6 +40,8 @@ pub enum Event {
     },
 }
 
+keep::keep!(struct Outcome { kept, duration_ms, failure });
+
 /// What there is of a recording.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Outcome {

@@ -15,6 +15,16 @@ use crate::srtp::{SideKeys, Suite};
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Ord, PartialOrd)]
 pub struct RelayId(pub u64);
 
+impl keep::Keep for RelayId {
+    fn keep(&self, out: &mut keep::Writer) {
+        out.number(self.0);
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        input.number().map(Self)
+    }
+}
+
 /// One end of a relay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub enum Side {
@@ -65,6 +75,8 @@ pub enum Traffic {
     Datagrams,
 }
 
+keep::keep!(enum Traffic { 0 = Rtp, 1 = Srtp, 2 = Datagrams });
+
 impl Traffic {
     /// What a media line carries; `None` when a relay cannot carry it: streams over TCP, and what DTLS carries besides
     /// RTP.
@@ -91,6 +103,29 @@ pub enum Protection {
     /// SRTP under keys of a handshake on the media port (RFC 5764). Terms that were given before change nothing; others
     /// mean a new handshake. Until there are keys nothing passes.
     Dtls(Box<Terms>),
+}
+
+// The secrets of a handshake end with the process, so that after it there are none.
+impl keep::Keep for Protection {
+    fn keep(&self, out: &mut keep::Writer) {
+        match self {
+            Self::Clear => out.byte(0),
+            Self::Keys(keys) => {
+                out.byte(1);
+                keys.keep(out);
+            }
+            Self::Pending | Self::Dtls(_) => out.byte(2),
+        }
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        match input.byte()? {
+            0 => Ok(Self::Clear),
+            1 => Ok(Self::Keys(keep::Keep::kept(input)?)),
+            2 => Ok(Self::Pending),
+            _ => Err(keep::Damaged::Value("Protection")),
+        }
+    }
 }
 
 /// What signalling agreed on about the handshake of one side (RFC 5763, RFC 8842).

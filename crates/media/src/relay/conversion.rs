@@ -58,6 +58,61 @@ pub(super) enum Rule {
     Drop,
 }
 
+keep::keep!(enum Rule {
+    0 = Pass { payload_type, clock_hz }, 1 = Transcode(format), 2 = Event { payload_type, from_hz, to_hz }, 3 = Drop,
+});
+
+impl keep::Keep for Target {
+    fn keep(&self, out: &mut keep::Writer) {
+        let Self {
+            format,
+            payload_type,
+            frame_ms,
+            parameters,
+        } = self;
+        format.keep(out);
+        payload_type.keep(out);
+        frame_ms.keep(out);
+        parameters.keep(out);
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        let target = Self {
+            format: keep::Keep::kept(input)?,
+            payload_type: keep::Keep::kept(input)?,
+            frame_ms: keep::Keep::kept(input)?,
+            parameters: keep::Keep::kept(input)?,
+        };
+        // Packets are divided by it.
+        match target.frame_ms {
+            10..=FRAME_MS_MAX => Ok(target),
+            _ => Err(keep::Damaged::Value("frame")),
+        }
+    }
+}
+
+impl keep::Keep for Conversion {
+    fn keep(&self, out: &mut keep::Writer) {
+        let Self { target, rules } = self;
+        target.keep(out);
+        rules.keep(out);
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        let (target, rules) = (Target::kept(input)?, Vec::<(u8, Rule)>::kept(input)?);
+        // Packets are divided by these.
+        let ticks = rules.iter().all(|(_, rule)| match rule {
+            Rule::Pass { clock_hz, .. } => *clock_hz > 0,
+            Rule::Event { from_hz, to_hz, .. } => *from_hz > 0 && *to_hz > 0,
+            Rule::Transcode(_) | Rule::Drop => true,
+        });
+        if !ticks {
+            return Err(keep::Damaged::Value("conversion"));
+        }
+        Ok(Self { target, rules })
+    }
+}
+
 impl Conversion {
     /// What has to be done between a sender that was given `sent`, and itself said `own` where it did already, and a
     /// receiver that said `understood`. `None` when packets can pass as they are, or when nothing can be done about it.

@@ -49,6 +49,8 @@ pub enum Noise {
     Silence(Law),
 }
 
+keep::keep!(enum Noise { 0 = Described, 1 = Silence(law) });
+
 impl Noise {
     fn interval(self) -> Duration {
         match self {

@@ -3,6 +3,10 @@
 use crate::recorder::{Coding, Meaning};
 use crate::rtp;
 use crate::sdp::MediaLine;
+use keep::{Damaged, Keep, Reader, Writer};
+
+/// No payload type, so that a list of them can end with it.
+const NO_MORE: u8 = 0xff;
 
 /// Clock when nothing better is known: that of every telephony codec.
 const DEFAULT_CLOCK_RATE_HZ: u32 = 8_000;
@@ -41,6 +45,42 @@ impl Default for Payloads {
             payloads.codings[at] = Coding::implied(payload_type);
         }
         payloads
+    }
+}
+
+// Those that somebody described; of the others everybody knows.
+impl Keep for Payloads {
+    fn keep(&self, out: &mut Writer) {
+        let Self {
+            clock_rate_hz,
+            codings,
+            telephone_events,
+        } = self;
+        let usual = Self::default();
+        telephone_events.keep(out);
+        for at in 0..128 {
+            if clock_rate_hz[at] != usual.clock_rate_hz[at] || codings[at] != usual.codings[at] {
+                out.byte(at as u8);
+                clock_rate_hz[at].keep(out);
+                codings[at].keep(out);
+            }
+        }
+        out.byte(NO_MORE);
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let mut payloads = Self {
+            telephone_events: u128::kept(input)?,
+            ..Self::default()
+        };
+        loop {
+            let at = usize::from(input.byte()?);
+            if at >= 128 {
+                return Ok(payloads);
+            }
+            payloads.clock_rate_hz[at] = u32::kept(input)?.max(1);
+            payloads.codings[at] = Coding::kept(input)?;
+        }
     }
 }
 

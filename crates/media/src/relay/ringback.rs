@@ -38,6 +38,23 @@ pub struct Ringback {
     target: Target,
 }
 
+// The tone by its name; the other process may have another idea of it.
+impl keep::Keep for Ringback {
+    fn keep(&self, out: &mut keep::Writer) {
+        let Self { tone, target } = self;
+        out.text(tone.country);
+        target.keep(out);
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        let tone = RingingTone::of_country(input.text()?);
+        Ok(Self {
+            tone: tone.map_err(|_| keep::Damaged::Value("ringing tone"))?,
+            target: Target::kept(input)?,
+        })
+    }
+}
+
 impl Ringback {
     /// For a side that understands `line`, under its own numbers. `None` where nothing in it is a format that we speak.
     pub fn new(tone: &'static RingingTone, line: &MediaLine) -> Option<Self> {

@@ -77,6 +77,8 @@ pub struct OriginState {
     last_body: Option<u64>,
 }
 
+keep::keep!(struct OriginState { session_id, address, version, last_body });
+
 impl OriginState {
     /// A new session: `session_id` should be random, `address` is where we are (it identifies,
     /// nothing is sent there).

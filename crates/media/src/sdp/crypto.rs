@@ -15,6 +15,8 @@ pub struct Crypto {
     pub key: MasterKey,
 }
 
+keep::keep!(struct Crypto { tag, key });
+
 impl Crypto {
     /// Reads the value of the attribute. `None` for suites we do not have, and for what asks for more than a plain key:
     /// several keys, key identifiers, streams without encryption or tag.

@@ -20,6 +20,19 @@ pub struct Attribute<'a> {
     pub value: Option<&'a str>,
 }
 
+impl keep::Keep for Line {
+    fn keep(&self, out: &mut keep::Writer) {
+        out.number(self.value.len() as u64 + 2);
+        out.raw(&[self.letter, b'=']);
+        out.raw(&self.value);
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        let line = Self::received(&Bytes::kept(input)?);
+        line.ok_or(keep::Damaged::Value("line"))
+    }
+}
+
 impl Line {
     /// A line of our own. Anything that would end the line early is turned into a space, so a
     /// value can never become two lines.

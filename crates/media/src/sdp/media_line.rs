@@ -19,6 +19,8 @@ pub struct MediaLine {
     pub lines: Vec<Line>,
 }
 
+keep::keep!(struct MediaLine { media, port, port_count, proto, formats, lines });
+
 /// What travels under a media line, as far as a relay has to know.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Transport {

@@ -20,6 +20,8 @@ pub struct Session {
     pub media: Vec<MediaLine>,
 }
 
+keep::keep!(struct Session { lines, media });
+
 /// Why bytes are not a session description.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SdpError {

@@ -51,6 +51,19 @@ impl MasterKey {
     }
 }
 
+impl keep::Keep for MasterKey {
+    fn keep(&self, out: &mut keep::Writer) {
+        self.suite.keep(out);
+        out.raw(self.material());
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        let suite = Suite::kept(input)?;
+        let material = input.raw(suite.key_bytes() + suite.salt_bytes())?;
+        Self::new(suite, material).ok_or(keep::Damaged::Value("key"))
+    }
+}
+
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MasterKey")
@@ -67,6 +80,8 @@ pub struct SideKeys {
     /// Of what we send.
     pub send: MasterKey,
 }
+
+keep::keep!(struct SideKeys { receive, send });
 
 /// What a [`KeySource`] begins with: 32 bytes of the operating system's generator. Printing it shows nothing.
 #[derive(Clone)]

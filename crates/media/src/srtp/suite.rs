@@ -17,6 +17,10 @@ pub enum Suite {
     Aes256Gcm,
 }
 
+keep::keep!(enum Suite {
+    0 = Aes128CmSha1_80, 1 = Aes128CmSha1_32, 2 = Aes256CmSha1_80, 3 = Aes256CmSha1_32, 4 = Aes128Gcm, 5 = Aes256Gcm,
+});
+
 impl Suite {
     /// All of them.
     pub const ALL: [Self; 6] = [

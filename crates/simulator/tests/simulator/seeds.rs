@@ -5,8 +5,39 @@ use simulator::scenario;
 /// Seeds of every run. `SEEDS` in the environment sets another number, `SEED` runs exactly one.
 const SEEDS: u64 = 400;
 
+/// The same with a switch whose process dies up to three times.
+const SEEDS_WITH_CRASHES: u64 = 200;
+
 #[test]
 fn every_seed_ends_with_nothing_left_and_one_record_a_call() {
+    let (calls, answered, _) = run_all(scenario::run, SEEDS, "");
+    // A world in which nothing works would pass the checks above.
+    assert!(
+        answered * 3 > calls,
+        "only {answered} of {calls} calls were answered"
+    );
+}
+
+#[test]
+fn calls_outlive_the_process_with_nothing_left_and_one_record_each() {
+    let run = scenario::run_with_crashes;
+    let (calls, answered, resumed) = run_all(run, SEEDS_WITH_CRASHES, "--crashes ");
+    assert!(
+        answered * 3 > calls,
+        "only {answered} of {calls} calls were answered"
+    );
+    assert!(
+        resumed * 3 > calls,
+        "only {resumed} of {calls} calls met a crash"
+    );
+}
+
+/// Runs seeds; how many calls there were, were answered, and were resumed.
+fn run_all(
+    run: fn(u64, bool) -> scenario::Outcome,
+    seeds: u64,
+    argument: &str,
+) -> (usize, usize, usize) {
     let number = |name: &str| {
         std::env::var(name)
             .ok()
@@ -14,23 +45,20 @@ fn every_seed_ends_with_nothing_left_and_one_record_a_call() {
     };
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..1 + number("SEEDS").unwrap_or(SEEDS),
+        None => 1..1 + number("SEEDS").unwrap_or(seeds),
     };
-    let (mut calls, mut answered, mut failed) = (0, 0, Vec::new());
+    let (mut calls, mut answered, mut resumed, mut failed) = (0, 0, 0, Vec::new());
     for seed in seeds {
-        let outcome = scenario::run(seed, false);
+        let outcome = run(seed, false);
         calls += outcome.calls;
         answered += outcome.answered;
+        resumed += outcome.resumed;
         for fault in outcome.faults {
             failed.push(format!(
-                "seed {seed}: {fault} (cargo run -p simulator -- --seed {seed})"
+                "seed {seed}: {fault} (cargo run -p simulator -- {argument}--seed {seed})"
             ));
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    // A world in which nothing works would pass the checks above.
-    assert!(
-        answered * 3 > calls,
-        "only {answered} of {calls} calls were answered"
-    );
+    (calls, answered, resumed)
 }

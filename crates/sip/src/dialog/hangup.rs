@@ -65,6 +65,9 @@ impl Endpoint {
         match self.dialog_draft(key, 0, Method::Bye, None) {
             Some((mut draft, hop)) => {
                 draft.headers = headers;
+                if let Some(session) = self.sessions.get_mut(key) {
+                    session.ours = Some((Method::Bye, self.exchanges.next_key()));
+                }
                 self.begin_in_session(now, key, Purpose::Bye(key), draft, hop);
             }
             None => self.remove_session(now, key),
@@ -101,6 +104,11 @@ impl Endpoint {
         let Some(mut session) = self.sessions.remove(key) else {
             return;
         };
+        self.inherited.forget_session(&session);
+        if session.watched {
+            let invite = session.inbound().map(|inbound| inbound.transaction);
+            self.end_watch(key, invite);
+        }
         if let Some(success) = session.success.as_deref_mut() {
             self.timers.cancel(&mut success.timer);
         }

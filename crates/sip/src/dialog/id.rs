@@ -2,6 +2,7 @@
 
 use crate::arena::{Arena, Key};
 use crate::dialog::session::Session;
+use crate::endpoint::Inherited;
 use crate::message::Message;
 use crate::token;
 
@@ -12,6 +13,7 @@ use crate::token;
 /// guess leads nowhere.
 pub(crate) fn find(
     sessions: &Arena<Session>,
+    inherited: &Inherited,
     owner: u16,
     request: &Message,
 ) -> Option<(Key, usize)> {
@@ -20,8 +22,15 @@ pub(crate) fn find(
     if tag_owner != owner {
         return None;
     }
-    let (key, session) = sessions.at(lead.index)?;
-    if *session.tag != *ours || session.call_id != *request.call_id() {
+    let (key, session) = match sessions.at(lead.index) {
+        Some((key, session)) if *session.tag == *ours => (key, session),
+        // The slot is another's now, for an earlier process made the tag.
+        _ => {
+            let key = inherited.session(ours)?;
+            (key, sessions.get(key)?)
+        }
+    };
+    if session.call_id != *request.call_id() {
         return None;
     }
     let theirs = request.from().tag().unwrap_or("");

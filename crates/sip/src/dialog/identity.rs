@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use keep::{Damaged, Keep, Reader, Writer};
 
 use crate::arena::Key;
 use crate::dialog::session::Phase;
@@ -39,11 +40,43 @@ pub(crate) struct Identity {
     pub(crate) description: Bytes,
 }
 
+impl Keep for Identity {
+    fn keep(&self, out: &mut Writer) {
+        let Self {
+            pending,
+            telling,
+            attempts: _,
+            timer: _,
+            description,
+        } = self;
+        // What was being told is told once more: whoever has heard it hears nothing new.
+        let telling = telling.as_ref().map(|telling| &telling.what);
+        match pending.as_ref().or(telling) {
+            Some(pending) => {
+                out.byte(1);
+                pending.keep(out);
+            }
+            None => out.byte(0),
+        }
+        description.keep(out);
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            pending: Option::kept(input)?,
+            description: Bytes::kept(input)?,
+            ..Self::default()
+        })
+    }
+}
+
 struct Pending {
     /// Without a tag.
     from: ByteStr,
     headers: Headers,
 }
+
+keep::keep!(struct Pending { from, headers });
 
 struct Telling {
     what: Pending,
@@ -211,6 +244,15 @@ impl Endpoint {
         self.propose_timer(key, &mut draft);
         self.propose_from_change(key, &mut draft);
         self.begin_in_session(now, key, Purpose::Identify(key), draft, hop);
+    }
+
+    /// Tells what an earlier process had no time to tell, or was telling.
+    pub(crate) fn resume_identity(&mut self, now: Instant, key: Key) {
+        let session = self.sessions.get(key);
+        let identity = session.and_then(|session| session.identity.as_deref());
+        if identity.is_some_and(|identity| identity.pending.is_some()) {
+            self.tell_identity_later(now, key, RETRY);
+        }
     }
 
     fn tell_identity_later(&mut self, now: Instant, key: Key, after: Duration) {

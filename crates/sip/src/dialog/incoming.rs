@@ -19,6 +19,7 @@ impl Endpoint {
         request: Message,
         flow: Flow,
     ) {
+        self.touch(key);
         let method = request.method().cloned().unwrap_or(Method::Info);
         let transaction = if method == Method::Invite {
             self.open_invite(now, &request, flow, User::Reinvite(key), false)

@@ -49,6 +49,10 @@ pub(crate) struct Dialog {
     pub(crate) bears_from_change: bool,
 }
 
+keep::keep!(struct Dialog {
+    remote_tag, remote, target, routes, remote_cseq, flow, rseq, negotiation, allows_update, bears_from_change,
+});
+
 impl Dialog {
     /// The dialog that an INVITE of the peer opens (RFC 3261 §12.1.1).
     pub(crate) fn from_request(request: &Message, flow: Flow, negotiation: Negotiation) -> Self {

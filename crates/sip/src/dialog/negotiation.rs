@@ -14,6 +14,8 @@ pub(crate) enum Negotiation {
     Settled,
 }
 
+keep::keep!(enum Negotiation { 0 = Fresh, 1 = Ours, 2 = Theirs, 3 = Settled });
+
 impl Negotiation {
     /// The state after an INVITE of ours.
     pub(crate) fn after_our_invite(with_offer: bool) -> Self {

@@ -20,6 +20,8 @@ pub(crate) struct Provisional {
     pub(crate) with_sdp: bool,
 }
 
+keep::keep!(struct Provisional { rseq, status, bytes, with_sdp });
+
 /// The reliable provisionals of one INVITE that have no PRACK yet. The first one is on the wire.
 #[derive(Default)]
 pub(crate) struct Queue {
@@ -32,6 +34,9 @@ pub(crate) struct Queue {
     last_rseq: u32,
 }
 
+// The first is sent again at once.
+keep::keep!(struct Queue { waiting, last_rseq; timer: None, interval: Duration::ZERO, deadline: None });
+
 impl Queue {
     /// The number for the next provisional. `start` is random, as §3 wants for the first.
     pub(crate) fn next_rseq(&mut self, start: u32) -> u32 {
@@ -40,6 +45,11 @@ impl Queue {
         } else {
             self.last_rseq + 1
         };
+        self.last_rseq
+    }
+
+    /// The number of the last one made; 0 before the first.
+    pub(crate) fn last_rseq(&self) -> u32 {
         self.last_rseq
     }
 

@@ -59,6 +59,7 @@ impl Endpoint {
         mut draft: RequestDraft,
         hop: NextHop,
     ) -> Key {
+        self.touch(key);
         if let Some(software) = self
             .sessions
             .get(key)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use keep::{Damaged, Keep, Reader, Writer};
 
 use crate::arena::Key;
 use crate::auth::Credentials;
@@ -28,6 +29,8 @@ pub(crate) enum Phase {
     Closing,
 }
 
+keep::keep!(enum Phase { 0 = Calling, 1 = Ringing, 2 = Established, 3 = Closing });
+
 /// What the layer above wants with a call that has no answer yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Cancelling {
@@ -39,6 +42,8 @@ pub(crate) enum Cancelling {
     Sent,
 }
 
+keep::keep!(enum Cancelling { 0 = No, 1 = Wanted { reason }, 2 = Sent });
+
 /// What an INVITE of ours needs until its final response.
 pub(crate) struct Outbound {
     pub(crate) exchange: Option<Key>,
@@ -48,6 +53,9 @@ pub(crate) struct Outbound {
     /// Its Request-URI, the target of peers that send no Contact.
     pub(crate) uri: crate::message::Uri,
 }
+
+// Its exchange is kept beside the session, and knows it again.
+keep::keep!(struct Outbound { cancel, offered, uri; exchange: None });
 
 /// What an INVITE of the peer needs until its final response.
 pub(crate) struct Inbound {
@@ -60,11 +68,18 @@ pub(crate) struct Inbound {
     pub(crate) deferred: Option<(Headers, Bytes)>,
 }
 
+// Its transaction is kept beside the session.
+keep::keep!(struct Inbound {
+    cseq, supports_100rel, requires_100rel, provisionals, deferred; transaction: Key::NOWHERE,
+});
+
 /// The part of a session that only its setup needs.
 pub(crate) enum Setup {
     Outbound(Outbound),
     Inbound(Inbound),
 }
+
+keep::keep!(enum Setup { 0 = Outbound(outbound), 1 = Inbound(inbound) });
 
 /// A 2xx of ours that waits for its ACK.
 pub(crate) struct Success {
@@ -72,11 +87,17 @@ pub(crate) struct Success {
     pub(crate) flow: Flow,
     pub(crate) cseq: u32,
     pub(crate) interval: Duration,
-    pub(crate) deadline: Instant,
+    /// `None` until it was sent by this process.
+    pub(crate) deadline: Option<Instant>,
     pub(crate) timer: Option<TimerId>,
     /// It answers a re-INVITE, not the first INVITE.
     pub(crate) reinvite: bool,
 }
+
+// It is sent again at once, and waited for as long as ever.
+keep::keep!(struct Success {
+    bytes, flow, cseq, reinvite; interval: Duration::ZERO, deadline: None, timer: None,
+});
 
 /// A reliable provisional without a description whose PRACK had not come when the 2xx went out. The PRACK is on its
 /// way by then, and has to be taken all the same (RFC 3262 §3).
@@ -86,6 +107,8 @@ pub(crate) struct Overtaken {
     pub(crate) cseq: u32,
     pub(crate) rseq: u32,
 }
+
+keep::keep!(struct Overtaken { cseq, rseq });
 
 /// What the layer above owes the peer: the answer to an offer that came late.
 pub(crate) enum Owed {
@@ -98,6 +121,54 @@ pub(crate) enum Owed {
     /// In the PRACK of a reliable provisional, for the dialog with this tag.
     Prack { rack: String, tag: ByteStr },
 }
+
+// The ACK of a repeated 2xx finds its way by the dialog.
+impl Keep for Owed {
+    fn keep(&self, out: &mut Writer) {
+        match self {
+            Self::Ack {
+                invite: _,
+                cseq,
+                authorization,
+            } => {
+                out.byte(0);
+                cseq.keep(out);
+                authorization.keep(out);
+            }
+            Self::Prack { rack, tag } => {
+                out.byte(1);
+                rack.keep(out);
+                tag.keep(out);
+            }
+        }
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(match input.byte()? {
+            0 => Self::Ack {
+                invite: None,
+                cseq: u32::kept(input)?,
+                authorization: Option::kept(input)?,
+            },
+            1 => Self::Prack {
+                rack: String::kept(input)?,
+                tag: ByteStr::kept(input)?,
+            },
+            _ => return Err(Damaged::Value("Owed")),
+        })
+    }
+}
+
+/// A PRACK of ours that has no answer yet.
+pub(crate) struct Pracking {
+    pub(crate) exchange: Key,
+    pub(crate) rack: String,
+    pub(crate) tag: ByteStr,
+    pub(crate) body: Bytes,
+}
+
+// It is sent anew.
+keep::keep!(struct Pracking { rack, tag, body; exchange: Key::NOWHERE });
 
 /// One INVITE usage.
 pub(crate) struct Session {
@@ -140,7 +211,20 @@ pub(crate) struct Session {
     pub(crate) software: Option<ByteStr>,
     /// Changes of identity, where they are allowed.
     pub(crate) identity: Option<Box<Identity>>,
+    /// The last PRACK, until it is answered.
+    pub(crate) pracking: Option<Box<Pracking>>,
+    /// The layer above wants to hear of everything that changes here; see [`Endpoint::watch`].
+    ///
+    /// [`Endpoint::watch`]: crate::endpoint::Endpoint::watch
+    pub(crate) watched: bool,
 }
+
+// Requests under way and transactions are kept beside the session; credentials are the layer above's to know.
+keep::keep!(struct Session {
+    phase, tag, call_id, local, contact, owns_call_id, follows_source, replies_to, cseq, dialogs, setup, success,
+    overtaken, owed, bye, held, timing, software, identity, pracking;
+    credentials: None, ours: None, theirs: None, watched: true,
+});
 
 impl Session {
     pub(crate) fn new(phase: Phase, tag: ByteStr, call_id: ByteStr, local: ByteStr) -> Self {
@@ -167,6 +251,8 @@ impl Session {
             timing: None,
             software: None,
             identity: None,
+            pracking: None,
+            watched: false,
         }
     }
 

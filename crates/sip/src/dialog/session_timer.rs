@@ -42,6 +42,8 @@ pub struct SessionInterval {
     pub minimum_seconds: u32,
 }
 
+keep::keep!(struct SessionInterval { seconds, minimum_seconds });
+
 impl Default for SessionInterval {
     /// Half an hour, and no less than RFC 4028 allows.
     fn default() -> Self {
@@ -154,6 +156,10 @@ pub(crate) struct Timing {
     /// The shortest interval to name in a 422 of ours.
     least_seconds: u32,
 }
+
+keep::keep!(struct Timing {
+    interval, agreed_seconds, ours, deadline, description, least_seconds; timer: None,
+});
 
 impl Timing {
     pub(crate) fn new(interval: Option<SessionInterval>) -> Self {
@@ -376,6 +382,32 @@ impl Endpoint {
             self.timers
                 .set(at, Due::Session(key, SessionTimer::Refresh)),
         );
+    }
+
+    /// Goes on with the timer of a session that an earlier process agreed on.
+    pub(crate) fn resume_timer(&mut self, now: Instant, key: Key) {
+        let Some(timing) = self
+            .sessions
+            .get_mut(key)
+            .and_then(|session| session.timing.as_deref_mut())
+        else {
+            return;
+        };
+        let Some(deadline) = timing.deadline else {
+            return;
+        };
+        let interval = Duration::from_secs(u64::from(timing.agreed_seconds));
+        let half = interval / 2 - HANG_UP_EARLY.min(interval / 3).min(interval / 2);
+        // A refresh that was due meanwhile has time for an answer, whatever the clock says.
+        let deadline = deadline.max(now + RETRY_REFRESH * 4);
+        timing.deadline = Some(deadline);
+        let refresh = deadline.checked_sub(half).unwrap_or(now);
+        let at = match timing.ours {
+            true => refresh.max(now + RETRY_REFRESH).min(deadline),
+            false => deadline,
+        };
+        let due = Due::Session(key, SessionTimer::Refresh);
+        timing.timer = Some(self.timers.set(at, due));
     }
 
     /// Half of the interval is over, or nearly all of it.

@@ -8,7 +8,7 @@ use crate::arena::Key;
 use crate::dialog::Dialog;
 use crate::dialog::negotiation::Negotiation;
 use crate::dialog::route_set;
-use crate::dialog::session::{Cancelling, Outbound, Owed, Phase, Session, Setup};
+use crate::dialog::session::{Cancelling, Outbound, Owed, Phase, Pracking, Session, Setup};
 use crate::dialog::session_timer::Timing;
 use crate::endpoint::{
     Endpoint, Exchange, Flow, OutboundInvite, Outcome, Purpose, Running, User, has_sdp,
@@ -197,14 +197,9 @@ impl Endpoint {
             peer: None,
         };
         let machine = RequestClient::start(&mut context, flow, reliable, bytes, branch, false);
-        self.transactions.insert(Running {
-            machine: Transaction::RequestClient(machine),
-            user: User::Nobody,
-            cancel: None,
-            server_key: None,
-            merge_key: None,
-            held_bytes: 0,
-        })
+        let machine = Transaction::RequestClient(machine);
+        self.transactions
+            .insert(Running::client(machine, User::Nobody))
     }
 
     /// Whether the layer above has given up the call that an exchange is for.
@@ -315,7 +310,14 @@ impl Endpoint {
         true
     }
 
-    fn send_prack(&mut self, now: Instant, key: Key, tag: &str, rack: &str, body: Bytes) {
+    pub(crate) fn send_prack(
+        &mut self,
+        now: Instant,
+        key: Key,
+        tag: &str,
+        rack: &str,
+        body: Bytes,
+    ) {
         let Some(session) = self.sessions.get(key) else {
             return;
         };
@@ -333,6 +335,16 @@ impl Endpoint {
         if !body.is_empty() {
             draft.content_type = Some(SDP);
             draft.body = body;
+        }
+        let body = draft.body.clone();
+        let exchange = self.exchanges.next_key();
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.pracking = Some(Box::new(Pracking {
+                exchange,
+                rack: rack.to_owned(),
+                tag: ByteStr::copy(tag),
+                body,
+            }));
         }
         self.begin_in_session(now, key, Purpose::Prack(key), draft, hop);
     }
@@ -526,7 +538,13 @@ impl Endpoint {
 
     /// Acknowledges a 2xx that nobody wants and hangs up (RFC 3261 §13.2.2.4). Everything needed stands
     /// in the response.
-    fn dismiss(&mut self, now: Instant, invite: Option<Key>, response: &Message, flow: Flow) {
+    pub(crate) fn dismiss(
+        &mut self,
+        now: Instant,
+        invite: Option<Key>,
+        response: &Message,
+        flow: Flow,
+    ) {
         let dialog =
             Dialog::from_response(response, flow, &response.to().uri, Negotiation::Settled);
         let routed = route_set::apply(&dialog.target, &dialog.routes);

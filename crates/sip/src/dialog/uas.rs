@@ -125,7 +125,7 @@ impl Endpoint {
     }
 
     /// Puts the first reliable provisional that waits on the wire.
-    fn send_provisional(&mut self, now: Instant, key: Key) {
+    pub(crate) fn send_provisional(&mut self, now: Instant, key: Key) {
         let (t1, give_up) = (self.config.timers.t1, self.config.timers.give_up());
         let Some(inbound) = self.sessions.get_mut(key).and_then(Session::inbound) else {
             return;
@@ -333,7 +333,7 @@ impl Endpoint {
             self.timers
                 .set(now + interval, Due::Session(key, SessionTimer::Success)),
         );
-        let deadline = now + self.config.timers.give_up();
+        let deadline = Some(now + self.config.timers.give_up());
         if let Some(session) = self.sessions.get_mut(key) {
             session.success = Some(Box::new(Success {
                 bytes,
@@ -362,7 +362,8 @@ impl Endpoint {
     }
 
     fn on_success_timer(&mut self, now: Instant, key: Key) {
-        let t2 = self.config.timers.t2;
+        let timers = &self.config.timers;
+        let (t1, t2, give_up) = (timers.t1, timers.t2, timers.give_up());
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
@@ -370,9 +371,10 @@ impl Endpoint {
             return;
         };
         success.timer = None;
-        if now < success.deadline {
-            success.interval = next_interval(success.interval, Some(t2));
-            let at = (now + success.interval).min(success.deadline);
+        let deadline = *success.deadline.get_or_insert(now + give_up);
+        if now < deadline {
+            success.interval = next_interval(success.interval, Some(t2)).max(t1);
+            let at = (now + success.interval).min(deadline);
             success.timer = Some(
                 self.timers
                     .set(at, Due::Session(key, SessionTimer::Success)),
@@ -402,6 +404,7 @@ impl Endpoint {
 
     /// An ACK within a dialog.
     pub(crate) fn on_ack(&mut self, now: Instant, key: Key, index: usize, ack: Message) {
+        self.touch(key);
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };

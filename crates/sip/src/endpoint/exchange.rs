@@ -15,7 +15,7 @@ use crate::endpoint::{
 };
 use crate::event::{Event, RequestId};
 use crate::message::{ByteStr, Headers, Message, Method, Name, RequestDraft};
-use crate::resolve::Resolution;
+use crate::resolve::{Resolution, Target};
 use crate::token;
 use crate::transaction::invite_client::InviteClient;
 use crate::transaction::request_client::RequestClient;
@@ -109,6 +109,8 @@ pub(crate) struct Exchange {
     pub(crate) interface: Option<u8>,
     /// The name that led to the hops, which each of them has to prove over TLS.
     pub(super) peer: Option<ByteStr>,
+    /// What leads to the hops, where that has to be looked up.
+    pub(super) target: Option<Target>,
     /// Whether silence moves on to the next hop.
     pub(crate) fast: bool,
     pub(super) resolution: Option<Box<Resolution>>,
@@ -131,6 +133,13 @@ pub(crate) struct Exchange {
     last: Option<Outcome>,
 }
 
+// Looking up begins anew; whose it is, the session knows.
+keep::keep!(struct Exchange {
+    draft, authorization, interface, peer, target, fast, flows, plain, own_contact, fallback, stream_tried,
+    auth_rounds, interval_rounds;
+    purpose: Purpose::Nobody, credentials: None, transaction: None, resolution: None, lookup_timer: None, last: None,
+});
+
 impl Exchange {
     pub(crate) fn new(purpose: Purpose, draft: RequestDraft) -> Self {
         let own_contact = draft.contact.is_none()
@@ -152,6 +161,7 @@ impl Exchange {
             transaction: None,
             interface: None,
             peer: None,
+            target: None,
             fast: false,
             resolution: None,
             flows: VecDeque::new(),
@@ -196,6 +206,7 @@ impl Endpoint {
             }
             NextHop::Target(target) => {
                 exchange.peer = Some(ByteStr::copy(&target.host));
+                exchange.target = Some(target.clone());
                 let (resolution, step) = Resolution::start(target, &mut self.random);
                 exchange.resolution = Some(Box::new(resolution));
                 let id = self.exchanges.insert(exchange);
@@ -339,19 +350,13 @@ impl Endpoint {
                 no_response,
             ))
         };
-        let inserted = self.transactions.insert(Running {
-            machine,
-            user: User::Exchange(id),
-            cancel: None,
-            server_key: None,
-            merge_key: None,
-            held_bytes: 0,
-        });
+        let running = Running::client(machine, User::Exchange(id));
+        let inserted = self.transactions.insert(running);
         debug_assert_eq!(inserted, transaction);
     }
 
     /// The request as it goes over `flow`.
-    fn print(&mut self, id: Key, flow: Flow, branch: &str) -> Option<bytes::Bytes> {
+    pub(super) fn print(&mut self, id: Key, flow: Flow, branch: &str) -> Option<bytes::Bytes> {
         let face = self.faces.get(usize::from(flow.interface))?;
         let via = [face.via.as_str(), branch].concat();
         let exchange = self.exchanges.get_mut(id)?;
@@ -371,6 +376,14 @@ impl Endpoint {
         response: Message,
         flow: Flow,
     ) {
+        let Some(exchange) = self.exchanges.get(id) else {
+            return;
+        };
+        if response.status() != Some(100)
+            && let Some(session) = exchange.purpose.session()
+        {
+            self.touch(session);
+        }
         let Some(exchange) = self.exchanges.get(id) else {
             return;
         };
@@ -521,6 +534,9 @@ impl Endpoint {
             return;
         };
         self.timers.cancel(&mut exchange.lookup_timer);
+        if let Some(session) = exchange.purpose.session() {
+            self.touch(session);
+        }
         match exchange.purpose {
             Purpose::Invite(session) => self.on_invite_outcome(now, session, exchange, outcome),
             Purpose::Reinvite(session) | Purpose::Update(session) => {
@@ -532,6 +548,9 @@ impl Endpoint {
             }
             Purpose::Bye(session) => self.remove_session(now, session),
             Purpose::Prack(session) => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.pracking.take_if(|pracking| pracking.exchange == id);
+                }
                 self.on_dialog_outcome(now, session, &outcome);
             }
             Purpose::Request(session) => {

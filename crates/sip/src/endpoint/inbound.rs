@@ -78,7 +78,7 @@ impl Endpoint {
             return;
         }
         if inside {
-            match id::find(&self.sessions, self.config.owner, &request) {
+            match id::find(&self.sessions, &self.inherited, self.config.owner, &request) {
                 Some((session, dialog)) => {
                     self.on_request_in_dialog(now, session, dialog, request, flow)
                 }
@@ -91,6 +91,9 @@ impl Endpoint {
             .contains_key(&MergeKey::of(self.secret, &request))
         {
             self.refuse_because(&request, flow, Misbehaviour::Merged);
+            return;
+        }
+        if method == Method::Invite && self.is_repeated(&request) {
             return;
         }
         match method {
@@ -125,7 +128,7 @@ impl Endpoint {
                 }
             });
         }
-        match id::find(&self.sessions, self.config.owner, &ack) {
+        match id::find(&self.sessions, &self.inherited, self.config.owner, &ack) {
             Some((session, dialog)) => self.on_ack(now, session, dialog, ack),
             None if !of_failure => self.strays += 1,
             None => {}

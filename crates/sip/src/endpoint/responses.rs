@@ -20,6 +20,7 @@ impl Endpoint {
     pub(crate) fn handle_response(&mut self, now: Instant, response: Message, flow: Flow) {
         let Some(id) = self.find_client(&response) else {
             self.strays += 1;
+            self.on_stray(now, &response, flow);
             return;
         };
         let Some(user) = self.transactions.get(id).map(|running| running.user) else {
@@ -52,8 +53,18 @@ impl Endpoint {
         if owner != self.config.owner {
             return None;
         }
-        let (id, running) = self.transactions.at(lead.index)?;
         let method = &response.cseq().method;
+        let at = self.transactions.at(lead.index);
+        at.and_then(|(id, running)| Self::hears(id, running, branch, method))
+            .or_else(|| {
+                // The slot is another's now, for an earlier process made the branch.
+                let id = self.inherited.transaction(branch)?;
+                Self::hears(id, self.transactions.get(id)?, branch, method)
+            })
+    }
+
+    /// The transaction that a response is for, if it is this one or its CANCEL.
+    fn hears(id: Key, running: &Running, branch: &str, method: &Method) -> Option<Key> {
         match &running.machine {
             Transaction::InviteClient(machine) if **machine.branch() == *branch => match method {
                 Method::Invite => Some(id),
@@ -181,7 +192,13 @@ impl Endpoint {
         )
     }
 
-    fn open(&mut self, request: &Message, machine: Transaction, user: User, merges: bool) -> Key {
+    pub(super) fn open(
+        &mut self,
+        request: &Message,
+        machine: Transaction,
+        user: User,
+        merges: bool,
+    ) -> Key {
         let server_key = ServerKey::of(self.secret, request);
         let merge_key = merges.then(|| MergeKey::of(self.secret, request));
         // Responses repeat most of the request, and one is kept beside it.

@@ -79,6 +79,19 @@ const fn bounded(length: usize) -> u32 {
     length as u32
 }
 
+impl keep::Keep for ByteStr {
+    fn keep(&self, out: &mut keep::Writer) {
+        out.text(self);
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        Ok(match input.text()? {
+            "" => Self::EMPTY,
+            text => Self::copy(text),
+        })
+    }
+}
+
 impl Deref for ByteStr {
     type Target = str;
 

@@ -35,6 +35,10 @@ pub struct RequestDraft {
     pub body: Bytes,
 }
 
+keep::keep!(struct RequestDraft {
+    method, uri, max_forwards, from, to, call_id, cseq, routes, contact, headers, content_type, body,
+});
+
 impl RequestDraft {
     /// Prints the request with `via` as its only Via header field value.
     pub fn print(&self, via: &str) -> Bytes {

@@ -14,6 +14,8 @@ pub struct Headers {
     lines: String,
 }
 
+keep::keep!(struct Headers { lines });
+
 impl Headers {
     /// No lines.
     pub fn new() -> Self {

@@ -39,6 +39,16 @@ pub enum Method {
     Other(ByteStr),
 }
 
+impl keep::Keep for Method {
+    fn keep(&self, out: &mut keep::Writer) {
+        out.text(self.as_str());
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        Self::parse(&ByteStr::kept(input)?).ok_or(keep::Damaged::Value("method"))
+    }
+}
+
 impl Method {
     /// The method that `text` names; `None` when it is not a token.
     pub fn parse(text: &ByteStr) -> Option<Self> {

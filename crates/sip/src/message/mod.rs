@@ -69,6 +69,27 @@ struct Decoded {
     contact: Option<NameAddr>,
 }
 
+impl keep::Keep for Message {
+    fn keep(&self, out: &mut keep::Writer) {
+        out.slice(&self.0.bytes);
+        let via = &self.0.decoded.via;
+        let source = via.received.or_else(|| uri::host_ip(&via.host));
+        let source = source.filter(|_| self.0.decoded.via_stamped);
+        source
+            .map(|ip| SocketAddr::new(ip, via.rport.flatten().unwrap_or(0)))
+            .keep(out);
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        let message = Self::parse(Bytes::kept(input)?);
+        let message = message.map_err(|_| keep::Damaged::Value("message"))?;
+        Ok(match Option::kept(input)? {
+            Some(source) => message.with_source(source),
+            None => message,
+        })
+    }
+}
+
 impl Message {
     /// Reads a whole datagram or a framed message of a stream.
     ///

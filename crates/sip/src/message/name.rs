@@ -154,6 +154,16 @@ static BY_HASH: [Name; HASHES] = by_hash();
 /// share one; a new name that does stops the compilation, and asks for other factors.
 const HASHES: usize = 512;
 
+impl keep::Keep for Name {
+    fn keep(&self, out: &mut keep::Writer) {
+        out.text(self.as_str());
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        input.text().map(Self::parse)
+    }
+}
+
 /// A number for a name of at least two letters that its case does not change.
 const fn hash(text: &[u8]) -> usize {
     let last = text.len() - 1;

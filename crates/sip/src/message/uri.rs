@@ -37,6 +37,16 @@ struct Parts {
     headers: u32,
 }
 
+impl keep::Keep for Uri {
+    fn keep(&self, out: &mut keep::Writer) {
+        self.text.keep(out);
+    }
+
+    fn kept(input: &mut keep::Reader<'_>) -> Result<Self, keep::Damaged> {
+        Self::parse(&ByteStr::kept(input)?).map_err(|_| keep::Damaged::Value("URI"))
+    }
+}
+
 /// Why text is not a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UriError {

@@ -77,6 +77,21 @@ impl InviteClient {
         }
     }
 
+    /// Goes on with an INVITE that a peer has heard and an earlier process has sent.
+    pub(crate) fn resume(flow: Flow, reliable: bool, request: Bytes, branch: ByteStr) -> Self {
+        Self {
+            state: State::Proceeding,
+            flow,
+            reliable,
+            request,
+            branch,
+            interval: std::time::Duration::ZERO,
+            timer: None,
+            give_up: None,
+            no_response: None,
+        }
+    }
+
     pub(crate) fn branch(&self) -> &ByteStr {
         &self.branch
     }

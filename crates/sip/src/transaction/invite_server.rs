@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use keep::{Keep, Writer};
 
 use super::Context;
 use super::timers::{Letter, TimerId};
@@ -56,6 +57,34 @@ impl InviteServer {
             timer: None,
             give_up: None,
         }
+    }
+
+    /// Goes on with an INVITE that an earlier process has taken.
+    pub(crate) fn resume(reply: Flow, reliable: bool, request: Message, trying: Bytes) -> Self {
+        Self {
+            state: State::Proceeding { last: trying },
+            reply,
+            reliable,
+            request,
+            timer: None,
+            give_up: None,
+        }
+    }
+
+    /// Writes a refusal that may have to be repeated, as `endpoint::Kept` is read.
+    pub(crate) fn keep_refusal(&self, out: &mut Writer) {
+        let State::Completed { last, .. } = &self.state else {
+            // Acknowledged: nothing has to be repeated.
+            out.byte(0);
+            return;
+        };
+        let status = std::str::from_utf8(last.get(8..11).unwrap_or_default());
+        let status: u16 = status.ok().and_then(|it| it.parse().ok()).unwrap_or(500);
+        out.byte(2);
+        self.request.keep(out);
+        self.reply.keep(out);
+        status.keep(out);
+        last.keep(out);
     }
 
     pub(crate) fn request(&self) -> &Message {

@@ -6,18 +6,20 @@
 use super::hangup::{self, Release, Said};
 use super::media::{Body, OfferOutcome};
 use super::{Call, Leg, Stage, setup, terms};
-use crate::directory::Connection;
+use crate::directory::{Connection, Directory};
 use crate::limits::{DomainPlace, Reservation};
 use crate::pings;
-use crate::plan::{Candidate, Plan};
+use crate::plan::{Candidate, Plan, keep_connection, kept_connection};
 use crate::quarantine::{ASIDE, FAILURES, WINDOW};
 use crate::routing::routes::{self, Continuation, Failure};
 use crate::switch::Core;
 use crate::trail::Trail;
+use keep::{Damaged, Keep, Reader, Writer};
 use model::cdr::CdrLeg;
 use model::counters::CallDirection;
 use sip::endpoint::Flow;
 use sip::event::FailCause;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -38,10 +40,59 @@ pub(crate) struct Failover {
     /// The last refusal that is worth passing on, should all fail.
     refusal: Option<(Release, Said)>,
     /// Why the last candidate was passed over without being called.
-    passed_over: &'static str,
+    passed_over: Cow<'static, str>,
+}
+
+impl Keep for Failover {
+    fn keep(&self, out: &mut Writer) {
+        let Self {
+            left,
+            last_resort,
+            begun,
+            source,
+            flow,
+            rang,
+            heard,
+            refusal,
+            passed_over,
+        } = self;
+        left.keep(out);
+        last_resort.keep(out);
+        begun.keep(out);
+        keep_connection(source, out);
+        flow.keep(out);
+        rang.keep(out);
+        heard.keep(out);
+        refusal.keep(out);
+        passed_over.keep(out);
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            left: Keep::kept(input)?,
+            last_resort: Keep::kept(input)?,
+            begun: Keep::kept(input)?,
+            source: kept_connection(input)?,
+            flow: Keep::kept(input)?,
+            rang: Keep::kept(input)?,
+            heard: Keep::kept(input)?,
+            refusal: Keep::kept(input)?,
+            passed_over: Keep::kept(input)?,
+        })
+    }
 }
 
 impl Failover {
+    /// Takes the records from the directory, after a restart. Those that are no more are not tried any more.
+    pub(crate) fn look_up(&mut self, directory: &Directory) {
+        if let Some(source) = directory.connection(&self.source.key()) {
+            self.source = Arc::clone(source);
+        }
+        for candidates in [&mut self.left, &mut self.last_resort] {
+            candidates.retain_mut(|candidate| candidate.look_up(directory));
+        }
+    }
+
     pub(crate) fn new(plan: Plan, source: Arc<Connection>, flow: Flow) -> Self {
         Self {
             left: plan.candidates.into(),
@@ -52,7 +103,7 @@ impl Failover {
             rang: false,
             heard: false,
             refusal: None,
-            passed_over: "No connection left",
+            passed_over: Cow::Borrowed("No connection left"),
         }
     }
 
@@ -82,7 +133,7 @@ impl Failover {
                 if candidate.emergency {
                     self.last_resort.push_back(candidate);
                 } else {
-                    self.passed_over = doubt.release_text;
+                    self.passed_over = Cow::Borrowed(doubt.release_text);
                 }
                 continue;
             }
@@ -96,7 +147,7 @@ impl Failover {
                         full.field, full.limit
                     )
                 });
-                self.passed_over = DOMAIN_LIMIT;
+                self.passed_over = Cow::Borrowed(DOMAIN_LIMIT);
                 continue;
             }
             match Reservation::take(
@@ -110,15 +161,15 @@ impl Failover {
                     trail.step("limits", Some(target.label()), || {
                         format!("{} is {}", full.field, full.limit)
                     });
-                    self.passed_over = "Connection limit";
+                    self.passed_over = Cow::Borrowed("Connection limit");
                 }
             }
         }
     }
 
     /// Release text when every candidate was passed over.
-    pub(crate) fn passed_over(&self) -> &'static str {
-        self.passed_over
+    pub(crate) fn passed_over(&self) -> &str {
+        &self.passed_over
     }
 
     /// The connection the call came from, and where its INVITE came in.

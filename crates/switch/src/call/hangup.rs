@@ -3,14 +3,16 @@
 
 use super::media::MediaReport;
 use super::{
-    Call, CallTimer, CallWake, STATISTICS_WAIT_SECONDS, Stage, headers, minimum_duration, opposite,
-    recording, terms,
+    Call, CallTimer, CallWake, STATISTICS_WAIT_SECONDS, Stage, Times, headers, minimum_duration,
+    opposite, recording, terms,
 };
 use crate::limits::Places;
 use crate::switch::Core;
+use crate::trail::Trail;
 use ::media::dtls::DtlsError;
 use ::media::relay::Side;
-use model::cdr::{Cdr, ReleaseSide};
+use keep::{Damaged, Keep, Reader, Writer};
+use model::cdr::{Cdr, CdrLeg, CdrMedia, CdrRecording, ReleaseSide};
 use sip::event::EndCause;
 use sip::message::{ByteStr, Headers, Message, Name, Reason, ResponseDraft};
 use std::time::Duration;
@@ -25,6 +27,42 @@ pub(crate) struct Release {
     pub(crate) cause: Option<u8>,
     pub(crate) text: String,
     ended_ms: i64,
+}
+
+impl Keep for Release {
+    fn keep(&self, out: &mut Writer) {
+        let Self {
+            side,
+            status,
+            cause,
+            text,
+            ended_ms,
+        } = self;
+        out.byte(match side {
+            ReleaseSide::Orig => 0,
+            ReleaseSide::Term => 1,
+            ReleaseSide::Switch => 2,
+        });
+        status.keep(out);
+        cause.keep(out);
+        text.keep(out);
+        ended_ms.keep(out);
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            side: match input.byte()? {
+                0 => ReleaseSide::Orig,
+                1 => ReleaseSide::Term,
+                2 => ReleaseSide::Switch,
+                _ => return Err(Damaged::Value("side")),
+            },
+            status: Keep::kept(input)?,
+            cause: Keep::kept(input)?,
+            text: Keep::kept(input)?,
+            ended_ms: Keep::kept(input)?,
+        })
+    }
 }
 
 impl Release {
@@ -42,6 +80,14 @@ impl Release {
         Self::new(ReleaseSide::Switch, status, text)
     }
 
+    /// It is over at this moment.
+    pub(crate) fn end(&mut self, unix_ms: i64, answered: bool) {
+        if answered {
+            self.status = 200;
+        }
+        self.ended_ms = unix_ms;
+    }
+
     fn with_cause(mut self, cause: Option<u8>) -> Self {
         self.cause = cause.or(self.cause);
         self
@@ -56,6 +102,8 @@ pub(crate) enum Said {
     /// These headers.
     Headers(Headers),
 }
+
+keep::keep!(enum Said { 0 = Nothing, 1 = Headers(headers) });
 
 /// Ends a call. Whoever still has a session hears of it; a call that was released already stays as it is.
 pub(crate) fn release(core: &mut Core, call: &mut Call, mut release: Release, said: Said) {
@@ -75,7 +123,7 @@ pub(crate) fn release(core: &mut Core, call: &mut Call, mut release: Release, sa
         Said::Headers(headers) if !headers.is_empty() => headers,
         _ => own_reason(&release),
     };
-    if let Some(called) = call.b.session.take() {
+    if let Some(called) = call.let_go(Side::B) {
         core.disown(called);
         if answered {
             core.endpoint.bye(now, called, told.clone());
@@ -84,7 +132,7 @@ pub(crate) fn release(core: &mut Core, call: &mut Call, mut release: Release, sa
                 .cancel(now, called, told.get("Reason").map(ByteStr::copy));
         }
     }
-    if let Some(caller) = call.a.session.take() {
+    if let Some(caller) = call.let_go(Side::A) {
         core.disown(caller);
         if answered {
             core.endpoint.bye(now, caller, told);
@@ -94,10 +142,7 @@ pub(crate) fn release(core: &mut Core, call: &mut Call, mut release: Release, sa
             core.endpoint.reject(now, caller, draft);
         }
     }
-    if answered {
-        release.status = 200;
-    }
-    release.ended_ms = core.clock.unix_ms;
+    release.end(core.clock.unix_ms, answered);
     call.release = Some(release);
     call.stage = Stage::Released;
     call.invite = None;
@@ -114,7 +159,7 @@ pub(crate) fn release(core: &mut Core, call: &mut Call, mut release: Release, sa
 
 /// The caller gave up before the answer.
 pub(crate) fn on_cancelled(core: &mut Core, call: &mut Call, request: &Message) {
-    call.a.session = None;
+    call.let_go(Side::A);
     let release =
         Release::new(ReleaseSide::Orig, 487, "Orig: Cancel").with_cause(q850_given(request));
     self::release(
@@ -127,7 +172,7 @@ pub(crate) fn on_cancelled(core: &mut Core, call: &mut Call, request: &Message) 
 
 /// One side's session is over.
 pub(crate) fn on_ended(core: &mut Core, call: &mut Call, side: Side, cause: &EndCause) {
-    call.leg_mut(side).session = None;
+    call.let_go(side);
     let (who, name) = match side {
         Side::A => (ReleaseSide::Orig, "Orig"),
         Side::B => (ReleaseSide::Term, "Term"),
@@ -190,32 +235,65 @@ pub(crate) fn on_ring_timeout(core: &mut Core, call: &mut Call) {
     }
 }
 
+/// What a record is made of.
+pub(crate) struct Ended {
+    pub(crate) id: String,
+    pub(crate) domain: String,
+    pub(crate) times: Times,
+    pub(crate) orig: CdrLeg,
+    pub(crate) term: CdrLeg,
+    pub(crate) dial_rule: Option<String>,
+    pub(crate) trail: Trail,
+    pub(crate) release: Release,
+    pub(crate) minimum_seconds: u32,
+    pub(crate) media: Option<CdrMedia>,
+    pub(crate) recording: Option<CdrRecording>,
+}
+
 /// The record of a released call, once nothing more is to come.
-pub(crate) fn cdr(mut call: Call) -> Cdr {
-    terms::book(&mut call.a.record, &call.domain);
-    terms::book(&mut call.b.record, &call.domain);
+pub(crate) fn cdr(call: Call) -> Cdr {
     let release = call
         .release
         .unwrap_or_else(|| Release::by_switch(500, "Lost"));
     let report: MediaReport = call.media.report();
-    Cdr {
+    record(Ended {
         id: call.id,
         domain: call.domain,
-        started_ms: call.times.started_ms,
-        ringing_ms: call.times.ringing_ms,
-        answered_ms: call.times.answered_ms,
-        ended_ms: release.ended_ms,
+        times: call.times,
         orig: call.a.record,
-        term: Some(call.b.record),
+        term: call.b.record,
         dial_rule: call.dial_rule,
+        trail: call.trail,
+        release,
+        minimum_seconds: call.plan.target.record.minimum_call_duration_seconds,
+        media: report.into_cdr(),
+        recording: call.recording.map(|recording| recording::cdr(*recording)),
+    })
+}
+
+/// The record of a call.
+pub(crate) fn record(mut ended: Ended) -> Cdr {
+    terms::book(&mut ended.orig, &ended.domain);
+    terms::book(&mut ended.term, &ended.domain);
+    let release = ended.release;
+    Cdr {
+        id: ended.id,
+        domain: ended.domain,
+        started_ms: ended.times.started_ms,
+        ringing_ms: ended.times.ringing_ms,
+        answered_ms: ended.times.answered_ms,
+        ended_ms: release.ended_ms,
+        orig: ended.orig,
+        term: Some(ended.term),
+        dial_rule: ended.dial_rule,
         release_side: release.side,
         release_status: release.status,
         release_cause: release.cause,
         release_text: release.text,
-        minimum_call_duration_seconds: call.plan.target.record.minimum_call_duration_seconds,
-        media: report.into_cdr(),
-        recording: call.recording.map(|recording| recording::cdr(*recording)),
-        decisions: call.trail.lines(),
+        minimum_call_duration_seconds: ended.minimum_seconds,
+        media: ended.media,
+        recording: ended.recording,
+        decisions: ended.trail.lines(),
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Speaker {
     told: String,
 }
 
+keep::keep!(struct Speaker { caller, from, news, told });
+
 impl Speaker {
     fn is(caller: Caller, from: &Uri) -> Option<Box<Self>> {
         Some(Box::new(Self {

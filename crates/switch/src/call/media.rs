@@ -19,6 +19,7 @@
 //! | `orders.rs` | what relays are told when a description counts |
 //! | `recorded.rs` | which relay a recording hears |
 //! | `early.rs`, `pauses.rs` | who hears what before the answer, and when nobody speaks |
+//! | `keeping.rs` | what outlives the process |
 //! | `report.rs` | sums for the call's record |
 
 mod answer;
@@ -26,6 +27,7 @@ mod body;
 mod codecs;
 mod early;
 mod face;
+mod keeping;
 mod lines;
 mod offer;
 mod orders;
@@ -38,6 +40,7 @@ mod secure;
 mod slots;
 
 pub(crate) use body::Body;
+pub(crate) use keeping::KeptMedia;
 pub(crate) use policy::{may_be_relayed, note};
 pub(crate) use report::MediaReport;
 
@@ -80,7 +83,11 @@ struct Offered {
     said: Session,
     /// As the other side gets it.
     given: Session,
+    /// It has an answer. Another one may follow as long as the call is not up.
+    answered: bool,
 }
+
+keep::keep!(struct Offered { side, said, given, answered });
 
 /// The media of one call.
 #[derive(Debug)]
@@ -231,7 +238,12 @@ impl CallMedia {
         match self.given_for(core, Side::A, &said, false) {
             Ok(given) => {
                 let side = Side::A;
-                self.offered = Some(Offered { side, said, given });
+                self.offered = Some(Offered {
+                    side,
+                    said,
+                    given,
+                    answered: false,
+                });
                 OfferOutcome::Ready(self.offer_for_other(Side::A))
             }
             Err(why) => OfferOutcome::Unusable(488, why),

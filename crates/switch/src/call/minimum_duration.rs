@@ -26,6 +26,8 @@ pub(crate) struct Kept {
     said: Said,
 }
 
+keep::keep!(struct Kept { release, said });
+
 /// How long legs to this connection last at least, if that is enforced.
 fn least_seconds(target: &Connection) -> Option<u32> {
     let record = &target.record;
@@ -72,6 +74,22 @@ pub(super) fn keep(core: &mut Core, call: &mut Call, release: &Release, said: &S
         timer: CallTimer::MinimumDuration,
     });
     true
+}
+
+/// Goes on with a leg that an earlier process has kept.
+pub(crate) fn resume(core: &mut Core, call: &Call) {
+    if call.kept.is_none() {
+        return;
+    }
+    let seconds = least_seconds(&call.plan.target).unwrap_or(USUAL_SECONDS);
+    let full_ms = call.times.answered_ms.unwrap_or_default() + i64::from(seconds) * 1000;
+    let missing_ms = u64::try_from(full_ms - core.clock.unix_ms).unwrap_or_default();
+    let missing_ms = missing_ms.min(u64::from(seconds) * 1000);
+    core.wake(CallWake {
+        at: core.clock.now + Duration::from_millis(missing_ms),
+        call: call.key,
+        timer: CallTimer::MinimumDuration,
+    });
 }
 
 /// What a kept call ended with, once it ends for good.

@@ -13,6 +13,7 @@
 //! | `recording` | calls that a connection wants recorded |
 //! | `media` | bodies rewritten, relays opened and fed with addresses |
 //! | `terms` | session timers and software names, as the records ask |
+//! | `kept` | what outlives the process |
 //! | `headers` | which headers of one leg appear on the other |
 //!
 //! A leg keeps no SIP state: it has the key of its session and asks the endpoint.
@@ -21,6 +22,7 @@ pub(crate) mod failover;
 pub(crate) mod hangup;
 mod headers;
 pub(crate) mod identity;
+pub(crate) mod kept;
 pub(crate) mod media;
 pub(crate) mod minimum_duration;
 pub(crate) mod offers;
@@ -66,6 +68,8 @@ pub(crate) enum Stage {
     Released,
 }
 
+keep::keep!(enum Stage { 0 = Preparing, 1 = Calling, 2 = Answered, 3 = Released });
+
 /// A call of this shard.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -93,6 +97,10 @@ pub(crate) struct Call {
     pub(crate) recording: Option<Box<recording::Recording>>,
     /// The caller has left, and the called leg is kept for its minimum duration.
     pub(crate) kept: Option<minimum_duration::Kept>,
+    /// Sessions that it has parted with, and whose last words may not have been heard.
+    pub(crate) leaving: Vec<SessionId>,
+    /// What the journal has of it.
+    pub(crate) mark: kept::Mark,
 }
 
 /// One side of a call.
@@ -126,6 +134,8 @@ pub(crate) struct Times {
     pub(crate) ringing_ms: Option<i64>,
     pub(crate) answered_ms: Option<i64>,
 }
+
+keep::keep!(struct Times { started_ms, ringing_ms, answered_ms });
 
 /// Something a call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,6 +176,13 @@ impl Call {
         self.invite.as_deref().is_some_and(|invite| {
             invite.has_token(Name::Supported, "100rel") || invite.has_token(Name::Require, "100rel")
         })
+    }
+
+    /// Parts with the session of a side.
+    pub(crate) fn let_go(&mut self, side: Side) -> Option<SessionId> {
+        let session = self.leg_mut(side).session.take()?;
+        self.leaving.push(session);
+        Some(session)
     }
 
     /// The session of a side that still has one.

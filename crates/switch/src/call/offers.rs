@@ -20,6 +20,8 @@ pub(crate) struct Offering {
     pub(crate) asks: bool,
 }
 
+keep::keep!(struct Offering { method, asks });
+
 /// A re-INVITE, UPDATE or PRACK with an offer, or a re-INVITE that asks for one.
 pub(crate) fn on_offer(
     core: &mut Core,

@@ -27,7 +27,12 @@ pub(crate) struct Recording {
     path: String,
     owner: String,
     state: State,
+    /// Parts that earlier processes have written.
+    parts_before: u32,
 }
+
+// The recorder knows it by another number after a restart.
+keep::keep!(struct Recording { path, owner, state, parts_before; id: RecordingId(0) });
 
 #[derive(Debug)]
 enum State {
@@ -36,6 +41,8 @@ enum State {
     Ending,
     Over(Outcome),
 }
+
+keep::keep!(enum State { 0 = Running, 1 = Ending, 2 = Over(outcome) });
 
 /// Whether calls between two connections are recorded.
 pub(crate) fn asked(source: &model::Connection, target: &model::Connection) -> bool {
@@ -77,7 +84,55 @@ pub(super) fn begin(core: &mut Core, call: &mut Call) {
         path,
         owner,
         state,
+        parts_before: 0,
     }));
+}
+
+/// Goes on with the recording of an earlier process, in another file: nobody knows how far the first was written.
+pub(crate) fn resume(core: &mut Core, call: &mut Call) {
+    let Some(recording) = call.recording.as_deref_mut() else {
+        return;
+    };
+    if !matches!(recording.state, State::Running) {
+        return;
+    }
+    recording.id = core.next_recording(call.key);
+    recording.parts_before += 1;
+    let (id, path) = (recording.id, recording.part_path());
+    core.push(Output::Recording(Command::Begin {
+        recording: id,
+        path,
+        at: core.clock.now,
+    }));
+    call.media.record(core, Some(id));
+}
+
+/// The recording of a call that does not go on after a restart ended with the earlier process.
+pub(crate) fn break_off(call: &mut Call) {
+    if let Some(recording) = call.recording.as_deref_mut() {
+        recording.break_off();
+    }
+}
+
+impl Recording {
+    /// Nobody is going to say what became of it.
+    pub(crate) fn break_off(&mut self) {
+        if !matches!(self.state, State::Over(_)) {
+            self.state = State::Over(Outcome {
+                kept: true,
+                duration_ms: 0,
+                failure: Some("it was broken off when the switch was restarted".to_owned()),
+            });
+        }
+    }
+
+    /// The file of the part that is written now, relative to [`FOLDER`].
+    fn part_path(&self) -> String {
+        match (self.parts_before, self.path.strip_suffix(".wav")) {
+            (0, _) | (_, None) => self.path.clone(),
+            (before, Some(path)) => format!("{path}-{}.wav", before + 1),
+        }
+    }
 }
 
 /// The recorder reports the end of the recording.
@@ -115,8 +170,9 @@ pub(crate) fn id(call: &Call) -> Option<RecordingId> {
 }
 
 /// What the call's record says.
-pub(super) fn cdr(recording: Recording) -> CdrRecording {
-    let outcome = match recording.state {
+pub(crate) fn cdr(recording: Recording) -> CdrRecording {
+    let path = recording.part_path();
+    let mut outcome = match recording.state {
         State::Over(outcome) => outcome,
         State::Running | State::Ending => Outcome {
             kept: true,
@@ -124,8 +180,18 @@ pub(super) fn cdr(recording: Recording) -> CdrRecording {
             failure: Some("the recorder did not report in time".to_owned()),
         },
     };
+    if recording.parts_before > 0 {
+        let missing = outcome
+            .failure
+            .map_or_else(String::new, |why| format!("; {why}"));
+        outcome.failure = Some(format!(
+            "the switch was restarted: what came before is in {FOLDER}/{}, and this is part {}{missing}",
+            recording.path,
+            recording.parts_before + 1
+        ));
+    }
     CdrRecording {
-        path: outcome.kept.then(|| format!("{FOLDER}/{}", recording.path)),
+        path: outcome.kept.then(|| format!("{FOLDER}/{path}")),
         owner: recording.owner,
         duration_ms: outcome.duration_ms,
         failure: outcome.failure,

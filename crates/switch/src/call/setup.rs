@@ -231,6 +231,8 @@ pub(crate) fn on_invite(
         release: None,
         recording: None,
         kept: None,
+        leaving: Vec::new(),
+        mark: super::kept::Mark::default(),
     };
     core.own(session, call.key, Side::A);
     prepare(core, &mut call);

@@ -54,6 +54,16 @@ impl Connection {
         })
     }
 
+    /// Stands for a record that is no more, with what a record has that says nothing.
+    pub(crate) fn gone(key: model::ConnectionKey) -> Result<Self, PatternError> {
+        let record = model::Connection {
+            domain: key.domain,
+            connection_orig_match_pattern: key.connection_orig_match_pattern,
+            ..model::Connection::default()
+        };
+        Self::build(record, u64::MAX, Arc::default())
+    }
+
     /// The key of the record.
     pub fn key(&self) -> model::ConnectionKey {
         self.record.key()
@@ -87,6 +97,8 @@ impl Connection {
         }
     }
 }
+
+keep::keep!(struct Address { host, ip, port });
 
 impl Address {
     /// Reads `host`, `host:port`, `[v6]`, `[v6]:port`, a bare IPv6 address, or a SIP URI, whose user and

@@ -19,6 +19,8 @@ pub struct CallerRules {
     pub blocked: bool,
 }
 
+keep::keep!(struct CallerRules { chosen, blocked });
+
 /// Somebody else speaks on one side of a call that is up.
 pub(crate) struct Renamed<'a> {
     /// The connection of that side.

@@ -94,6 +94,9 @@ pub struct Caller {
     pub private: bool,
 }
 
+// Where it stood, the trail has said.
+keep::keep!(struct Caller { id, private; header: "From" });
+
 /// Who calls by an INVITE with this From and these claims. `trusted`: the connection is a carrier trunk.
 pub fn caller(trusted: bool, from: &NameAddr, claims: &Claims) -> Caller {
     let by_from = || (from.clone(), "From");

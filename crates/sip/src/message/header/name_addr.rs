@@ -20,6 +20,8 @@ pub struct NameAddr {
     params: ByteStr,
 }
 
+keep::keep!(struct NameAddr { display, uri, params });
+
 /// Why text is not an address with an optional display name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameAddrError {

@@ -34,7 +34,9 @@ impl CallMedia {
             false => Ok(()),
         };
         // Several answers may follow one offer, of several ends that rang (RFC 3261 §13.2.1).
-        let offered = self.offered.insert(offered).clone();
+        let on_the_table = self.offered.insert(offered);
+        on_the_table.answered = true;
+        let offered = on_the_table.clone();
         let mut given = given?;
         keyed?;
         if relayed {

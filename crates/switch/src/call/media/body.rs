@@ -12,6 +12,8 @@ pub(crate) struct Body {
     pub(crate) bytes: Bytes,
 }
 
+keep::keep!(struct Body { content_type, bytes });
+
 impl Body {
     /// The body of a message. Of several parts (RFC 2046) only a session description is used: the others
     /// would describe a session that we rewrite.

@@ -23,6 +23,8 @@ pub(super) struct Face {
     pub(super) signalling: Option<IpAddr>,
 }
 
+keep::keep!(struct Face { bind, advertise, origin, policy, signalling });
+
 impl Face {
     /// Whether relays opened for one side serve the other as well.
     pub(super) fn serves_like(&self, other: &Self) -> bool {

@@ -36,6 +36,12 @@ pub(super) struct Line {
     pub(super) state: LineState,
 }
 
+// Statistics are of one process.
+keep::keep!(struct Line {
+    relay, traffic, traffic_before, a_port, b_port, conversions, codecs, expects_a, expects_b, noise, silence, ringback, is_audio,
+    state; stats: None,
+});
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineState {
     Opening,
@@ -43,6 +49,8 @@ pub(super) enum LineState {
     Closing,
     Closed,
 }
+
+keep::keep!(enum LineState { 0 = Opening, 1 = Open, 2 = Closing, 3 = Closed });
 
 impl CallMedia {
     /// Makes sure that every line that can be relayed has a relay. True when one is still being opened.
@@ -132,6 +140,10 @@ impl CallMedia {
         let line = self.line_mut(relay)?;
         if line.state == LineState::Closing {
             core.media(Command::Close { relay });
+            return None;
+        }
+        if line.state == LineState::Open {
+            // Of an earlier process, on the ports it had.
             return None;
         }
         (line.a_port, line.b_port, line.state) = (a_port, b_port, LineState::Open);

@@ -87,7 +87,12 @@ impl CallMedia {
             return Err("Too many media lines".to_owned());
         }
         match self.given_for(core, side, &said, once) {
-            Ok(given) => Ok(Offered { side, said, given }),
+            Ok(given) => Ok(Offered {
+                side,
+                said,
+                given,
+                answered: false,
+            }),
             Err(why) => {
                 self.slots.disagree();
                 Err(why)

@@ -19,6 +19,8 @@ pub(super) enum Path {
     RelayIfHidden,
 }
 
+keep::keep!(enum Path { 0 = Relay, 1 = Direct, 2 = RelayIfHidden });
+
 impl Path {
     /// What the records of the caller's connection and of the called one ask.
     pub(super) fn asked(source: &Connection, target: &Connection) -> Self {

@@ -4,6 +4,7 @@ use super::path::Path;
 use crate::call::recording;
 use crate::directory::Connection;
 use crate::trail::Trail;
+use keep::{Damaged, Keep, Reader, Writer};
 use model::{AudioRelay, EncryptedAudio, SipTransport, SystemSwitch};
 
 /// What one connection asks.
@@ -14,6 +15,43 @@ pub(super) struct Policy {
     pub(super) latch_once: bool,
     pub(super) comfort_noise: bool,
     pub(super) encryption: EncryptedAudio,
+}
+
+impl Keep for Policy {
+    fn keep(&self, out: &mut Writer) {
+        let Self {
+            pcmu_only,
+            block_video,
+            latch_once,
+            comfort_noise,
+            encryption,
+        } = self;
+        for flag in [pcmu_only, block_video, latch_once, comfort_noise] {
+            flag.keep(out);
+        }
+        out.byte(match encryption {
+            EncryptedAudio::No => 0,
+            EncryptedAudio::Optional => 1,
+            EncryptedAudio::Yes => 2,
+        });
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let [pcmu_only, block_video, latch_once, comfort_noise] = Keep::kept(input)?;
+        let encryption = match input.byte()? {
+            0 => EncryptedAudio::No,
+            1 => EncryptedAudio::Optional,
+            2 => EncryptedAudio::Yes,
+            _ => return Err(Damaged::Value("encryption")),
+        };
+        Ok(Self {
+            pcmu_only,
+            block_video,
+            latch_once,
+            comfort_noise,
+            encryption,
+        })
+    }
 }
 
 impl Policy {

@@ -47,7 +47,8 @@ impl CallMedia {
         }
     }
 
-    fn is_usable(&self, relay: RelayId) -> bool {
+    /// Whether a relay of the call is open.
+    pub(crate) fn is_usable(&self, relay: RelayId) -> bool {
         let mut lines = self.all_lines();
         lines.any(|line| line.relay == relay && line.state == LineState::Open)
     }

@@ -14,6 +14,7 @@ use ::media::relay::{Protection, Side, SideKeys};
 use ::media::sdp::anchor::LocalDtls;
 use ::media::sdp::{Crypto, Dtls, MediaLine, Security, Session, Transport};
 use ::media::srtp::{KeySource, MasterKey, Suite};
+use keep::{Damaged, Keep, Reader, Writer};
 use model::EncryptedAudio;
 
 /// The suite we offer: the one that every implementation has (RFC 4568 §6.2.1).
@@ -47,6 +48,10 @@ struct SlotKeys {
     told_to_multiplex: bool,
 }
 
+keep::keep!(struct SlotKeys {
+    ours, offered, answered, asked, agreed, told, told_to_multiplex; shaken: Shaken::default(),
+});
+
 /// What a description of a far end brings for our part.
 #[derive(Debug, Clone, Default)]
 enum Theirs {
@@ -54,6 +59,27 @@ enum Theirs {
     Nothing,
     Keys(Crypto),
     Handshake(Dtls),
+}
+
+// Handshakes end with the process: see [`Secure::is_shaken`].
+impl Keep for Theirs {
+    fn keep(&self, out: &mut Writer) {
+        match self {
+            Self::Nothing | Self::Handshake(_) => out.byte(0),
+            Self::Keys(crypto) => {
+                out.byte(1);
+                crypto.keep(out);
+            }
+        }
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        match input.byte()? {
+            0 => Ok(Self::Nothing),
+            1 => Ok(Self::Keys(Crypto::kept(input)?)),
+            _ => Err(Damaged::Value("keys")),
+        }
+    }
 }
 
 /// What an offer of ours asks for.
@@ -64,6 +90,8 @@ enum Asked {
     Keys,
     Handshake,
 }
+
+keep::keep!(enum Asked { 0 = Nothing, 1 = Keys, 2 = Handshake });
 
 /// How a side is protected by agreement, which later offers to it keep to.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +104,8 @@ enum Agreed {
     Handshake { profile: String },
 }
 
+keep::keep!(enum Agreed { 0 = Nothing, 1 = Keys { profile }, 2 = Handshake { profile } });
+
 /// What there is to say to the relay about one line of one side.
 #[derive(Debug, Default)]
 pub(super) struct News {
@@ -85,6 +115,30 @@ pub(super) struct News {
 }
 
 impl Secure {
+    /// Writes the keys of both sides.
+    pub(super) fn keep(&self, out: &mut Writer) {
+        let Self { sides, ours: _ } = self;
+        sides.keep(out);
+    }
+
+    /// Reads the keys of both sides. `ours` names our certificate, which is another one in each process.
+    pub(super) fn kept(input: &mut Reader<'_>, ours: Fingerprint) -> Result<Self, Damaged> {
+        Ok(Self {
+            sides: Keep::kept(input)?,
+            ours,
+        })
+    }
+
+    /// Whether media are sealed by a handshake, or are about to be: its secrets are the media thread's alone, and end
+    /// with it.
+    pub(super) fn is_shaken(&self) -> bool {
+        self.sides.iter().flatten().any(|keys| {
+            matches!(keys.offered, Theirs::Handshake(_))
+                || matches!(keys.answered, Theirs::Handshake(_))
+                || matches!(keys.agreed, Agreed::Handshake { .. })
+        })
+    }
+
     /// `ours` names our certificate.
     pub(super) fn new(ours: Fingerprint) -> Self {
         Self {

@@ -21,6 +21,8 @@ pub(super) struct Slots {
     pub(super) video: bool,
 }
 
+keep::keep!(struct Slots { refused, orders, agreed, video });
+
 impl Slots {
     pub(super) fn new(video: bool) -> Self {
         Self {
@@ -80,6 +82,13 @@ impl Slots {
         let lines = order.iter().filter_map(|slot| session.media.get(*slot));
         session.media = lines.cloned().collect();
         (session, order)
+    }
+
+    /// Whether the parts fit together, which those of a call that lived always do.
+    pub(super) fn is_sound(&self) -> bool {
+        let slots = self.refused.len();
+        let known = |order: &Vec<usize>| order.iter().all(|slot| *slot < slots);
+        slots <= super::MAX_LINES && self.orders.iter().all(known)
     }
 
     /// Slots in use.
