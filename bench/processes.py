@@ -1,5 +1,7 @@
 """What a running server costs: CPU seconds and memory of its whole process tree, from /proc."""
 
+import contextlib
+import glob
 import os
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -38,6 +40,16 @@ def cpu_seconds(pids):
         if fields:
             total += int(fields[11]) + int(fields[12])
     return total / TICKS_PER_SECOND
+
+
+def run_seconds(pids):
+    """The same by the scheduler's own count, which is exact to the microsecond: for short runs."""
+    total = 0
+    for pid in pids:
+        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+            with contextlib.suppress(OSError), open(path) as file:
+                total += int(file.read().split()[0])
+    return total / 1e9
 
 
 def memory_kib(pids):

@@ -1,6 +1,10 @@
 /* RTP load: one socket per stream, each sends a 20 ms PCMU packet every 20 ms and counts what comes back.
  *
- *   rtp_load ADDRESS FIRST_PORT SECONDS < targets       targets: one "address port" per line, a stream each
+ *   rtp_load ADDRESS FIRST_PORT SECONDS [SEALED START] < targets       targets: one "address port" per line, a stream each
+ *
+ * Every other stream, beginning with the first, sends what is in the file SEALED instead: packets of SEALED_BYTES, from
+ * number START on. They are the same for all of these streams, which therefore have to have the same key. The others
+ * count from START as well: who seals them must not see a number twice.
  *
  * Stream i is bound to FIRST_PORT + 2 i. The streams are spread over the 20 ms, so that the switch meets packets as
  * they come from real phones and not in one burst. Prints {"sent":…,"received":…}.
@@ -17,7 +21,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { MAX_STREAMS = 8192, PACKET_BYTES = 172, SAMPLES = 160, SLOTS = 20, READY = 256 };
+enum { MAX_STREAMS = 8192, PACKET_BYTES = 172, SEALED_BYTES = 182, SAMPLES = 160, SLOTS = 20, READY = 256 };
 static const int64_t SLOT_NS = 1000000; /* 1 ms: SLOTS of them make one packet time */
 
 struct stream {
@@ -58,6 +62,19 @@ static void send_packet(struct stream *s, uint32_t ssrc, int64_t *sent)
         (*sent)++;
 }
 
+static void send_sealed(struct stream *s, FILE *sealed, long number, int64_t *sent)
+{
+    static unsigned char packet[SEALED_BYTES];
+    static long kept = -1;
+    if (kept != number) {
+        if (fseek(sealed, number * SEALED_BYTES, SEEK_SET) < 0 || fread(packet, SEALED_BYTES, 1, sealed) != 1)
+            die("sealed packets");
+        kept = number;
+    }
+    if (sendto(s->socket, packet, sizeof packet, 0, (struct sockaddr *)&s->target, sizeof s->target) == SEALED_BYTES)
+        (*sent)++;
+}
+
 /* Reads whatever is there until the given time. */
 static void receive_until(int poller, int64_t until, int64_t *received)
 {
@@ -79,17 +96,23 @@ static void receive_until(int poller, int64_t until, int64_t *received)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: rtp_load ADDRESS FIRST_PORT SECONDS < targets\n");
+    if (argc != 4 && argc != 6) {
+        fprintf(stderr, "usage: rtp_load ADDRESS FIRST_PORT SECONDS [SEALED START] < targets\n");
         return 2;
     }
     int first_port = atoi(argv[2]), seconds = atoi(argv[3]), count = 0, poller = epoll_create1(0);
+    FILE *sealed = argc == 6 ? fopen(argv[4], "rb") : NULL;
+    long start_packet = argc == 6 ? atol(argv[5]) : 0;
+    if (argc == 6 && !sealed)
+        die(argv[4]);
     struct rlimit files = {65536, 65536};
     setrlimit(RLIMIT_NOFILE, &files); /* as many as we may; a bind that fails says the rest */
 
     char address[64];
     for (int port; count < MAX_STREAMS && scanf("%63s %d", address, &port) == 2; count++) {
         struct stream *s = &streams[count];
+        s->sequence = start_packet;
+        s->timestamp = start_packet * SAMPLES;
         struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(first_port + 2 * count)};
         s->target = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
         if (inet_pton(AF_INET, argv[1], &local.sin_addr) != 1 || inet_pton(AF_INET, address, &s->target.sin_addr) != 1)
@@ -105,7 +128,10 @@ int main(int argc, char **argv)
     int64_t sent = 0, received = 0, start = now_ns();
     for (int64_t slot = 0; slot < (int64_t)seconds * 50 * SLOTS; slot++) {
         for (int i = slot % SLOTS; i < count; i += SLOTS)
-            send_packet(&streams[i], 0x53540000u + i, &sent);
+            if (sealed && i % 2 == 0)
+                send_sealed(&streams[i], sealed, start_packet + slot / SLOTS, &sent);
+            else
+                send_packet(&streams[i], 0x53540000u + i, &sent);
         receive_until(poller, start + (slot + 1) * SLOT_NS, &received);
     }
     receive_until(poller, now_ns() + 300 * SLOT_NS, &received); /* what is still on its way */

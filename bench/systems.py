@@ -27,15 +27,16 @@ THREADS = 2
 class Strowger:
     """The switch: two trunks and a rule, made over its API."""
 
-    def __init__(self, callee, relay):
+    def __init__(self, callee, relay, rtp_ports=RTP_PORTS, options=()):
         self.name = "strowger" + (" with its relay" if relay else "")
+        self.rtp_ports, self.options = rtp_ports, options
         self.folder = tempfile.mkdtemp(prefix="strowger-bench-")
         self.callee, self.relay = callee, relay
 
     def start(self):
         self.switch = Switch(
-            f"{self.folder}/data", rtp_ports=RTP_PORTS,
-            options=("--port-quiet-seconds", 1, "--log-level", "warn", "--media-timeout-seconds", 0),
+            f"{self.folder}/data", rtp_ports=self.rtp_ports,
+            options=("--port-quiet-seconds", 1, "--log-level", "warn", "--media-timeout-seconds", 0, *self.options),
         ).start()  # fmt: skip
         tenant = Tenant(self.switch)
         relay = {"connection_audio_relay_enabled": "yes" if self.relay else "no"}
@@ -115,8 +116,12 @@ class Kamailio:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def have(program):
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/bin")
+
+
 def find(program):
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/bin")
+    found = have(program)
     if not found:
         raise SystemExit(f"{program} is missing: scripts/install-test-peers.sh installs it")
     return found
