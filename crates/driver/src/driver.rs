@@ -19,7 +19,7 @@ use sip::auth::ALGORITHMS;
 use sip::endpoint::Interface;
 use sip::message::header::challenge::Algorithm;
 use sip::transport::Transport;
-use sockets::UdpSocket;
+use sockets::{MediaEngine, UdpSocket};
 use store::{Store, StoreError};
 use switch::{DirectoryChange, Input, RestoreReport, ShardConfig, Switch};
 use tracing::{error, info, warn};
@@ -93,6 +93,8 @@ pub struct DriverConfig {
     pub media_timeout_seconds: u32,
     /// Time a media port rests after a call, in seconds.
     pub port_quiet_seconds: u32,
+    /// How media packets get into the process and out of it; `None` takes the best that works here.
+    pub media_engine: Option<MediaEngine>,
     /// Threads that switch calls; 0 = one per processor.
     pub shards: usize,
     /// Calls that one shard carries at most. A tenant lives on one shard, so that each shard has to be able to
@@ -129,6 +131,7 @@ impl Default for DriverConfig {
             },
             media_timeout_seconds: 60,
             port_quiet_seconds: crate::PORT_QUIET_SECONDS as u32,
+            media_engine: None,
             shards: 0,
             max_calls: 10_000,
             recordings: None,
@@ -178,6 +181,13 @@ pub enum StartError {
         /// The number of shards.
         shards: usize,
     },
+    /// The engine for media that is asked for does not work here.
+    MediaEngine {
+        /// The engine.
+        engine: MediaEngine,
+        /// What came of trying it.
+        why: &'static str,
+    },
     /// The records cannot be read.
     Store(StoreError),
     /// Calls cannot be kept.
@@ -226,6 +236,11 @@ impl fmt::Display for StartError {
                 "the media ports {}-{} are too few for {shards} shards: a call takes four ports of one shard",
                 range.first, range.last
             ),
+            Self::MediaEngine { engine, why } => write!(
+                f,
+                "media are to pass through {}, which does not work here: {why}",
+                engine.name()
+            ),
             Self::Store(error) => write!(f, "cannot read the records: {error}"),
             Self::Journal(error) => write!(f, "{error}"),
             Self::Bus(why) => write!(f, "cannot join the bus: {why}"),
@@ -244,7 +259,11 @@ impl std::error::Error for StartError {
             Self::System(error) => Some(error),
             Self::Tls(error) => Some(error),
             Self::Journal(error) => Some(error),
-            Self::Addresses(_) | Self::NoCertificate | Self::FewPorts { .. } | Self::Bus(_) => None,
+            Self::Addresses(_)
+            | Self::NoCertificate
+            | Self::FewPorts { .. }
+            | Self::MediaEngine { .. }
+            | Self::Bus(_) => None,
         }
     }
 }
@@ -282,6 +301,7 @@ struct Seat {
     sockets: Vec<Option<UdpSocket>>,
     counts: Arc<ShardCounts>,
     media_counts: Arc<MediaCounts>,
+    media_engine: MediaEngine,
     ports: PortRange,
     /// Who its media thread is in handshakes.
     endpoint: Endpoint,
@@ -321,10 +341,12 @@ impl Driver {
         let count = journals.as_ref().map_or(config.shard_count(), Vec::len);
         check(&config, count)?;
         let tls = certificates(&config)?;
+        let media_engine = media_engine(&config)?;
         let bound = bind_all(&config, count, &inheritance)?;
         let places: Vec<_> = bound.iter().map(|bound| bound.place).collect();
         let interfaces: Arc<[Interface]> = interfaces::interfaces(&places).into();
-        let (shards, mut seats, listeners) = seats(&config, count, bound, &interfaces)?;
+        let (shards, mut seats, listeners) =
+            seats(&config, count, bound, &interfaces, media_engine)?;
         for (seat, journal) in seats
             .iter_mut()
             .zip(journals.iter_mut().flat_map(|all| all.drain(..)))
@@ -426,6 +448,7 @@ impl Driver {
                 .iter()
                 .filter_map(|seat| seat.journal.as_ref().map(|(journal, _)| journal.counts()))
                 .collect(),
+            media_engine,
         });
 
         let mut threads = Vec::with_capacity(count);
@@ -679,6 +702,7 @@ impl Seat {
         let pairs = self.ports.pairs() + 2 * left;
         let (commands, media) = media::start(
             self.number,
+            self.media_engine,
             pairs,
             self.endpoint,
             mailbox,
@@ -731,6 +755,23 @@ async fn resumed(reports: Vec<tokio::sync::oneshot::Receiver<RestoreReport>>, st
             ended, ms, "resumed {resumed} calls of the last run, ended {ended}, in {ms} ms"
         );
     }
+}
+
+/// The engine that is asked for, or the best that works.
+fn media_engine(config: &DriverConfig) -> Result<MediaEngine, StartError> {
+    let engine = match config.media_engine {
+        Some(MediaEngine::Polled) => MediaEngine::Polled,
+        asked => match (asked, MediaEngine::ring_works()) {
+            (_, Ok(())) => MediaEngine::Ring,
+            (Some(engine), Err(why)) => return Err(StartError::MediaEngine { engine, why }),
+            (None, Err(why)) => {
+                info!(why, "io_uring does not work here: media packets cost more");
+                MediaEngine::Polled
+            }
+        },
+    };
+    info!(engine = engine.name(), "relaying media");
+    Ok(engine)
 }
 
 fn check(config: &DriverConfig, shards: usize) -> Result<(), StartError> {
@@ -813,6 +854,7 @@ fn seats(
     count: usize,
     mut bound: Vec<Bound>,
     interfaces: &Arc<[Interface]>,
+    media_engine: MediaEngine,
 ) -> Result<Seats, StartError> {
     let mut senders = Vec::with_capacity(count);
     let mut seats = Vec::with_capacity(count);
@@ -837,6 +879,7 @@ fn seats(
             sockets,
             counts: Arc::new(ShardCounts::default()),
             media_counts: Arc::new(MediaCounts::default()),
+            media_engine,
             ports: config.rtp_ports.slice(number, count),
             endpoint: endpoint.clone(),
             interfaces: Arc::clone(interfaces),

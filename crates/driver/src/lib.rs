@@ -56,6 +56,7 @@ pub use ports::{PORT_QUIET_SECONDS, PortRange};
 pub use sip::auth::ALGORITHMS as DIGEST_ALGORITHMS;
 pub use sip::message::header::challenge::Algorithm as DigestAlgorithm;
 pub use sip::transport::Transport;
+pub use sockets::MediaEngine;
 pub use switch::RECORDINGS_FOLDER;
 pub use tap::{Tap, Traced};
 pub use tls::{MAX_HANDSHAKES, TlsError, TlsFiles};

@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
@@ -17,7 +17,7 @@ use media::relay::{
     Verdict,
 };
 use media::srtp::KeySeed;
-use sockets::{MediaIo, Onward, UdpOptions, UdpSocket};
+use sockets::{MediaEngine, MediaIo, Onward, UdpOptions, UdpSocket};
 use tracing::{error, warn};
 
 use crate::mailbox::{self, Mailbox, Refused, Sender};
@@ -127,10 +127,11 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::bind(address, options)
 }
 
-/// Starts the thread of shard `number` with room for `pairs` pairs of ports; it shakes hands as `endpoint` and reports
-/// to `shard`.
+/// Starts the thread of shard `number` with room for `pairs` pairs of ports; packets pass by `engine`, it shakes hands as
+/// `endpoint` and reports to `shard`.
 pub(crate) fn start(
     number: u16,
+    engine: MediaEngine,
     pairs: usize,
     endpoint: Endpoint,
     shard: Sender<Mail>,
@@ -138,27 +139,37 @@ pub(crate) fn start(
     counts: Arc<MediaCounts>,
 ) -> io::Result<(Sender<MediaMail>, thread::JoinHandle<Sockets>)> {
     let (sender, mailbox) = mailbox::mailbox(MEDIA_QUEUE)?;
-    let io = MediaIo::new(mailbox.waker().clone())?;
     // A relay takes two pairs, a pair has two sockets.
     let relays = u32::try_from(pairs.div_ceil(2)).unwrap_or(u32::MAX);
     let sockets = u32::try_from(pairs * 2).unwrap_or(u32::MAX);
     let mut table = RelayTable::new(relays, sockets);
     table.set_endpoint(endpoint, &KeySeed(rand::random()));
-    let thread = MediaThread {
-        io,
-        mailbox,
-        table,
-        shard,
-        recorder,
-        unsaid: VecDeque::new(),
-        counts,
-        next_tick: Instant::now() + TICK,
-        next_frame: Instant::now(),
+    let (ready, started) = mpsc::sync_channel(1);
+    // The engine belongs to the thread that makes it.
+    let run = move || match MediaIo::new(engine, mailbox.waker().clone()) {
+        Ok(io) => {
+            let _ = ready.send(Ok(()));
+            let thread = MediaThread {
+                io,
+                mailbox,
+                table,
+                shard,
+                recorder,
+                unsaid: VecDeque::new(),
+                counts,
+                next_tick: Instant::now() + TICK,
+                next_frame: Instant::now(),
+            };
+            thread.run()
+        }
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            Vec::new()
+        }
     };
     let name = format!("media-{number}");
-    let handle = thread::Builder::new()
-        .name(name)
-        .spawn(move || thread.run())?;
+    let handle = thread::Builder::new().name(name).spawn(run)?;
+    started.recv().map_err(io::Error::other)??;
     Ok((sender, handle))
 }
 
@@ -190,6 +201,8 @@ impl MediaThread {
                 }
             }
         }
+        // What was taken from a socket cannot be given back with it.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.relay(Some(Duration::ZERO))));
         self.io.into_sockets().collect()
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use model::ReachabilityState;
+use sockets::MediaEngine;
 
 use crate::cdr::CdrCounts;
 use crate::dns::DnsCounts;
@@ -36,6 +37,7 @@ pub(crate) struct Metrics {
     pub(crate) tap: Tap,
     /// One per shard, or none where calls are not kept.
     pub(crate) journals: Vec<Arc<JournalCounts>>,
+    pub(crate) media_engine: MediaEngine,
 }
 
 impl Metrics {
@@ -333,6 +335,12 @@ impl Metrics {
                 .map(|media| load(&media.relays))
                 .sum::<usize>(),
         );
+        page.head(
+            "media_engine",
+            "gauge",
+            "Always 1; the label says how media packets get into the process and out of it.",
+        );
+        page.labelled("media_engine", "engine", self.media_engine.name(), 1);
         page.head(
             "media_port_pairs",
             "gauge",

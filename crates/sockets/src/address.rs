@@ -59,6 +59,19 @@ pub(crate) fn load(storage: &libc::sockaddr_storage, bytes: libc::socklen_t) -> 
     }
 }
 
+/// As [`load`], out of bytes that may lie anywhere.
+pub(crate) fn read(bytes: &[u8]) -> Option<SocketAddr> {
+    let mut storage = empty();
+    let length = bytes.len().min(mem::size_of_val(&storage));
+    // SAFETY: `length` bytes are there to be read and fit where they are written; the storage is plain data.
+    unsafe {
+        (&raw mut storage)
+            .cast::<u8>()
+            .copy_from_nonoverlapping(bytes.as_ptr(), length);
+    }
+    load(&storage, length as libc::socklen_t)
+}
+
 /// An address of no family, to be overwritten.
 pub(crate) fn empty() -> libc::sockaddr_storage {
     // SAFETY: `sockaddr_storage` is plain data for which all zeros is valid (family AF_UNSPEC).

@@ -15,7 +15,9 @@
 //! sound, and none of them leaks a pointer or a bare descriptor to a caller: what leaves this crate is safe Rust.
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("strowger's sockets are written for Linux: epoll, eventfd, recvmmsg, sendmmsg");
+compile_error!(
+    "strowger's sockets are written for Linux: epoll, eventfd, recvmmsg, sendmmsg, io_uring"
+);
 
 mod address;
 mod batch;
@@ -32,6 +34,8 @@ pub use inherit::{
     DESCRIPTORS_PER_MESSAGE, receive_descriptors, send_descriptors, take_left_descriptors,
 };
 pub use limits::raise_open_files;
-pub use media_io::{MEDIA_PACE, MEDIA_PACKET_BYTES, MediaIo, Onward, Packet, Turn};
+pub use media_io::{
+    MEDIA_PACE, MEDIA_PACKET_BYTES, MediaEngine, MediaIo, Onward, PACKETS_PER_LOOK, Packet, Turn,
+};
 pub use poll::{Poller, Ready, Waker};
 pub use udp::{UdpOptions, UdpSocket, outgoing_address};

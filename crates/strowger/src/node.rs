@@ -391,6 +391,7 @@ pub(crate) fn driver_config(config: &Config) -> DriverConfig {
         rtp_ports: config.rtp_ports,
         media_timeout_seconds: config.media_timeout_seconds,
         port_quiet_seconds: config.port_quiet_seconds,
+        media_engine: config.media_engine,
         shards: config.shards,
         max_calls: config.max_calls,
         recordings: Some(config.data.join(driver::RECORDINGS_FOLDER)),

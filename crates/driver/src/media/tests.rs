@@ -29,6 +29,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(MediaEngine::best())
+    }
+
+    fn with(engine: MediaEngine) -> Self {
         let (shard, mailbox) = mailbox::mailbox(64).expect("mailbox");
         let counts = Arc::new(MediaCounts::default());
         let (recorder, copies, recorder_counts) = RecorderQueue::unread(COPIES);
@@ -39,6 +43,7 @@ impl World {
         let endpoint = crate::certificate::endpoint().expect("a certificate");
         let (commands, thread) = start(
             0,
+            engine,
             range.pairs(),
             endpoint,
             shard,
@@ -136,29 +141,31 @@ fn receive(socket: &StdSocket) -> (Vec<u8>, SocketAddr) {
 }
 
 #[test]
-fn packets_go_both_ways_from_the_ports_that_were_announced() {
-    let mut world = World::new();
-    let (to_a, to_b) = world.open(RELAY);
-    let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
-    world.remote(Side::A, alice_at);
-    world.remote(Side::B, bob_at);
-    for sequence in 0..50 {
-        alice.send_to(&rtp(1, sequence), to_a).expect("send");
-        bob.send_to(&rtp(2, sequence), to_b).expect("send");
+fn packets_go_both_ways_from_the_ports_that_were_announced_by_every_engine() {
+    for engine in [MediaEngine::Polled, MediaEngine::best()] {
+        let mut world = World::with(engine);
+        let (to_a, to_b) = world.open(RELAY);
+        let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
+        world.remote(Side::A, alice_at);
+        world.remote(Side::B, bob_at);
+        for sequence in 0..50 {
+            alice.send_to(&rtp(1, sequence), to_a).expect("send");
+            bob.send_to(&rtp(2, sequence), to_b).expect("send");
+        }
+        for sequence in 0..50 {
+            assert_eq!(receive(&bob), (rtp(1, sequence), to_b));
+            assert_eq!(receive(&alice), (rtp(2, sequence), to_a));
+        }
+        world
+            .desk
+            .command(Instant::now(), Command::Close { relay: RELAY });
+        let Event::Closed { stats, .. } = world.event() else {
+            panic!("the relay closes with its statistics");
+        };
+        assert_eq!((stats.a.packets, stats.b.packets), (50, 50));
+        assert_eq!((stats.a.bytes, stats.a.lost), (50 * 172, 0));
+        assert_eq!(world.desk.counts(Instant::now()).quiet, 2);
     }
-    for sequence in 0..50 {
-        assert_eq!(receive(&bob), (rtp(1, sequence), to_b));
-        assert_eq!(receive(&alice), (rtp(2, sequence), to_a));
-    }
-    world
-        .desk
-        .command(Instant::now(), Command::Close { relay: RELAY });
-    let Event::Closed { stats, .. } = world.event() else {
-        panic!("the relay closes with its statistics");
-    };
-    assert_eq!((stats.a.packets, stats.b.packets), (50, 50));
-    assert_eq!((stats.a.bytes, stats.a.lost), (50 * 172, 0));
-    assert_eq!(world.desk.counts(Instant::now()).quiet, 2);
 }
 
 #[test]
@@ -220,11 +227,11 @@ fn a_packet_is_held_back_for_no_longer_than_the_pace() {
         })
         .collect();
     delays.sort();
-    // The median, because this machine may be busy with something else.
+    // Each was sent right after a look and waited for the next one. Not the worst of them, nor the median: this machine
+    // may be busy with something else.
     assert!(
-        delays[50] <= sockets::MEDIA_PACE + Duration::from_millis(1),
-        "{:?}",
-        delays[50]
+        delays[10] <= sockets::MEDIA_PACE + Duration::from_millis(1),
+        "{delays:?}"
     );
 }
 
