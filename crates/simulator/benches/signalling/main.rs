@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench -p simulator --bench signalling                  # all of it
-//! cargo bench -p simulator --bench signalling -- calls held    # some: calls, digest, relay, held, growth
+//! cargo bench -p simulator --bench signalling -- calls held    # some: calls, digest, relay, journal, restore, held, growth
 //! valgrind --tool=callgrind --toggle-collect='*Player*play*' target/release/deps/signalling-… calls
 //! valgrind --tool=dhat --num-callers=40 target/release/deps/signalling-… held --leave
 //! ```
@@ -57,10 +57,15 @@ fn main() {
         relay: true,
         ..Needs::default()
     };
+    let journal = Needs {
+        journal: true,
+        ..relay
+    };
     for (word, title, needs) in [
         ("calls", "a call, two connections", Needs::default()),
         ("digest", "a call, digest on the inbound side", digest),
         ("relay", "a call, media ports set up", relay),
+        ("journal", "the same, kept in a journal", journal),
     ] {
         if all || wanted.contains(&word) {
             per_call(title, load(100, 1, needs), rounds);
@@ -81,6 +86,9 @@ fn main() {
                 rounds,
             );
         }
+    }
+    if all || wanted.contains(&"restore") {
+        restore(10_000 / scale, journal);
     }
     if all || wanted.contains(&"held") {
         println!(
@@ -130,6 +138,36 @@ fn per_call(title: &str, load: Load, rounds: usize) {
     }
     let (allocations, kib) = counted.unwrap_or_default();
     println!("{title:44}{best:>10.1}{allocations:>14.1}{kib:>12.1}");
+}
+
+/// What a journal takes, and how soon another process goes on with it.
+fn restore(calls: usize, needs: Needs) {
+    let per_second = 500;
+    let ramp = Duration::from_secs(1) * calls as u32 / per_second;
+    let load = Load {
+        calls,
+        per_second,
+        held: ramp + QUIET + QUIET,
+        domains: 1,
+        needs,
+    };
+    let tape = Tape::record(load);
+    let mut player = tape.player();
+    player.journal = Some(Default::default());
+    let up = ramp + QUIET;
+    player.play(up);
+    assert_eq!(player.calls(), calls);
+    let (kept, journal) = (player.kept, player.journal.take().unwrap_or_default());
+    let bytes: usize = journal.values().map(Vec::len).sum();
+    let each = |sum: usize, of: usize| sum as f64 / of as f64;
+    println!(
+        "\n{calls} calls up: {:.1} entries each so far, of {:.0} bytes; {:.0} bytes each now",
+        each(kept.entries, calls),
+        each(kept.bytes, kept.entries),
+        each(bytes, journal.len()),
+    );
+    let took = tape.restore(up, &journal);
+    println!("restored in {:.0} ms", took.as_secs_f64() * 1000.0);
 }
 
 fn held(title: &str, calls: usize, needs: Needs, leave: bool) {

@@ -12,6 +12,8 @@ use switch::{DirectoryChange, DomainPart};
 pub(crate) struct Needs {
     pub(crate) digest: bool,
     pub(crate) relay: bool,
+    /// They are to outlive the process.
+    pub(crate) journal: bool,
 }
 
 /// Domain number `number`.

@@ -53,6 +53,16 @@ pub(crate) struct Player<'a> {
     switch: Switch,
     next: usize,
     pub(crate) records: usize,
+    pub(crate) kept: Kept,
+    /// The entries, where they are collected.
+    pub(crate) journal: Option<BTreeMap<u64, Vec<u8>>>,
+}
+
+/// What went into a journal.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Kept {
+    pub(crate) entries: usize,
+    pub(crate) bytes: usize,
 }
 
 enum Happening {
@@ -173,7 +183,7 @@ impl Tape {
             alternate: false,
         };
         let config = ShardConfig {
-            keeps_calls: false,
+            keeps_calls: self.load.needs.journal,
             sip: Config::new(vec![interface], 0),
             shards: 1,
             media_timeout: Duration::from_secs(60),
@@ -204,7 +214,21 @@ impl Tape {
             switch: self.switch(),
             next: 0,
             records: 0,
+            journal: None,
+            kept: Kept::default(),
         }
+    }
+
+    /// How long a new process takes to go on with the calls of these entries.
+    pub(crate) fn restore(&self, at: Duration, journal: &BTreeMap<u64, Vec<u8>>) -> Duration {
+        let mut switch = self.switch();
+        let entries = journal.iter().map(|(key, state)| (*key, state.as_slice()));
+        let began = Instant::now();
+        let report = switch.restore(self.clock(at), entries);
+        while switch.poll().is_some() {}
+        let took = began.elapsed();
+        assert_eq!(report.resumed, journal.len(), "{report:?}");
+        took
     }
 
     fn clock(&self, at: Duration) -> Clock {
@@ -256,7 +280,22 @@ impl Player<'_> {
             }
             self.tape.give(&mut self.switch, *at, given);
             while let Some(output) = self.switch.poll() {
-                self.records += usize::from(matches!(output, Output::Cdr(_)));
+                match output {
+                    Output::Cdr(_) => self.records += 1,
+                    Output::Keep { key, state } => {
+                        self.kept.entries += 1;
+                        self.kept.bytes += state.len();
+                        if let Some(journal) = &mut self.journal {
+                            journal.insert(key, state);
+                        }
+                    }
+                    Output::Forget { key } => {
+                        if let Some(journal) = &mut self.journal {
+                            journal.remove(&key);
+                        }
+                    }
+                    _ => {}
+                }
             }
             // As the driver asks after every turn.
             std::hint::black_box(self.switch.poll_timeout());

@@ -14,6 +14,7 @@ mod ownership;
 mod pings;
 mod recording;
 mod registration;
+mod restart;
 mod ringing;
 mod seeds;
 mod session_timer;
