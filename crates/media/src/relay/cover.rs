@@ -75,6 +75,16 @@ impl Cover {
         }
     }
 
+    /// Whether media can be sealed, where they have to be.
+    pub(super) fn has_keys(&self) -> Result<(), DropReason> {
+        let keys = match self {
+            Self::Clear | Self::Keyed(_) => true,
+            Self::Pending => false,
+            Self::Shaken(shake) => shake.suite().is_some(),
+        };
+        keys.then_some(()).ok_or(DropReason::NoKeys)
+    }
+
     /// Opens a packet.
     pub(super) fn open(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
         self.with(Carries::Media, |contexts| contexts.receive.open(datagram))

@@ -11,8 +11,8 @@ use super::SocketKey;
 /// after a loss; what does not fit is lost.
 const PACKETS: usize = 256;
 
-/// Bytes of the longest packet. They are all of our own making: 60 ms of G.711, its header, and a seal.
-const PACKET_BYTES: usize = 640;
+/// Bytes of the longest packet: that of a far end which passes behind some of ours, as long as an Ethernet frame takes.
+const PACKET_BYTES: usize = 1_600;
 
 /// Packets on their way out.
 #[derive(Debug)]

@@ -529,6 +529,8 @@ impl Relay {
             towards.cover.seal(datagram)?;
             return Ok(Some((out, to)));
         };
+        // First of all, for what is decoded now leaves now: kept until there are keys, it would be heard late and in haste.
+        towards.cover.has_keys()?;
         if transcoder.transcodes(datagram.bytes()[1] & 0x7f) {
             from.count_transcoded();
             *transcoded += 1;
@@ -538,8 +540,7 @@ impl Relay {
             towards.cover.seal(datagram)?;
             // Packets of earlier ones go first.
             if !outbox.is_empty() {
-                outbox.push(out, to, datagram.bytes());
-                leaves = false;
+                leaves = !outbox.push(out, to, datagram.bytes());
             }
         }
         let mut buffer = [0; TRANSCODED_PACKET_BYTES + OVERHEAD_BYTES_MAX];

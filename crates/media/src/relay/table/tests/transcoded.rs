@@ -522,3 +522,61 @@ fn nonsense_is_kept_to_ourselves() {
         .wrapping_sub(headers[0].timestamp);
     assert_eq!(all, 480);
 }
+
+#[test]
+fn what_is_said_while_there_are_no_keys_is_not_heard_late() {
+    let mut call = Call::new("8", "9");
+    let protect = |protection| Command::Protect {
+        relay: RELAY,
+        side: Side::B,
+        protection,
+    };
+    call.world.command(protect(Protection::Pending));
+    // Each is three of those that B is sent.
+    let long = tone(Format::Pcma, 8_000, 60, 91);
+    for number in 0..90 {
+        let verdict = call.a_sends(header(8, number, 480), &long[usize::from(number)]);
+        assert_eq!(verdict, Verdict::Drop(DropReason::NoKeys));
+    }
+    let mut keys = KeySource::new(&KeySeed([4; 32]));
+    let [receive, send] = [0; 2].map(|_| keys.key(Suite::Aes128CmSha1_80));
+    let keys = Box::new(SideKeys { receive, send });
+    call.world.command(protect(Protection::Keys(keys)));
+    call.a_sends(header(8, 90, 480), &long[90]);
+    assert_eq!(call.headers().len(), 3);
+    assert_eq!(call.world.stats().a.transcoded, 1);
+}
+
+#[test]
+fn a_long_packet_that_passes_is_not_lost_behind_others() {
+    let mut call = Call::new("8", "96 8");
+    call.world.command(Command::Convert {
+        relay: RELAY,
+        side: Side::A,
+        conversion: Conversion::between(&line("96 8"), None, &line("8")).map(Box::new),
+    });
+    let opus = tone(Format::Opus, 8_000, 60, 1);
+    let long = [0xd5; 1_200];
+    let world = &mut call.world;
+    // Both in one turn of the thread: two of three short packets still wait when the long one comes.
+    for packet in [
+        header(96, 0, 2_880).packet(&opus[0]),
+        header(8, 1, 480).packet(&long),
+    ] {
+        let mut buffer = packet.clone();
+        buffer.resize(1_600, 0);
+        let mut datagram = Datagram::new(&mut buffer, packet.len());
+        let verdict = world
+            .table
+            .handle_packet(world.now, B_RTP_KEY, addr(B), &mut datagram);
+        if let Verdict::Forward { out, .. } = verdict {
+            call.out.push((out, datagram.bytes().to_vec()));
+        }
+    }
+    let out = &mut call.out;
+    world
+        .table
+        .empty(|key, _, packet| out.push((key, packet.to_vec())));
+    let lengths: Vec<_> = call.out.iter().map(|(_, packet)| packet.len()).collect();
+    assert_eq!(lengths, [172, 172, 172, 1_212]);
+}
