@@ -17,13 +17,16 @@ class Message:
         self.body = body
         self.source = None  # (host, port) it came from
         self.channel = None  # the socket it came in on, to answer on the same stream
+        self.raw_head = None  # of one that came in: its lines as they came, nothing unfolded
 
     @classmethod
     def parse(cls, data):
         head, _, body = data.partition(b"\r\n\r\n")
         lines = re.sub(r"\r\n[ \t]+", " ", head.decode(errors="replace")).split("\r\n")
         headers = [(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:])]
-        return cls(lines[0], headers, body)
+        message = cls(lines[0], headers, body)
+        message.raw_head = head.decode(errors="surrogateescape")
+        return message
 
     def to_bytes(self):
         head = [self.first_line] + [f"{name}: {value}" for name, value in self.headers]

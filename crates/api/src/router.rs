@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body as HttpBody;
+use axum::body::{Body as HttpBody, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -302,13 +302,20 @@ fn json_type(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 async fn read(body: HttpBody) -> Result<Bytes, ApiError> {
+    let too_large = || {
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The body is longer than {MAX_BODY_BYTES} bytes."),
+        )
+    };
+    // A client that announces too much, and waits for 100 before it sends, is told so before it does.
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(too_large());
+    }
     let whole = Limited::new(body, MAX_BODY_BYTES).collect();
     match tokio::time::timeout(Duration::from_secs(BODY_TIMEOUT_SECONDS), whole).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The body is longer than {MAX_BODY_BYTES} bytes."),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(ApiError::bad_request("The body could not be read.")),
         Err(_) => Err(ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
