@@ -114,6 +114,18 @@ impl From<StoreError> for ApiError {
             StoreError::Busy | StoreError::Closed => {
                 Self::unavailable("The switch is too busy; try again.")
             }
+            StoreError::Locked => Self::unavailable(
+                "Another process has locked the database of the switch; nothing was changed.",
+            ),
+            StoreError::Gone { .. } => Self::unavailable(
+                "The database file of the switch was removed or replaced; nothing was changed.",
+            ),
+            error @ StoreError::Unwritable { .. } => {
+                tracing::error!(%error, "a change was refused");
+                Self::unavailable(
+                    "The database of the switch cannot be written; nothing was changed.",
+                )
+            }
             StoreError::DiskFull => Self::unavailable("The switch has no room left on its disk."),
             other => Self::internal(other),
         }

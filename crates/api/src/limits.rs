@@ -86,7 +86,8 @@ impl Failures {
             count: 0,
         };
         let window = seen.entry(network(address)).or_insert(fresh);
-        if now_ms >= window.started_ms + WINDOW_MS {
+        // A clock that was set back would otherwise leave a window that lasts for as long.
+        if !(window.started_ms..window.started_ms + WINDOW_MS).contains(&now_ms) {
             *window = fresh;
         }
         window.count = window.count.saturating_add(1);

@@ -7,13 +7,13 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use model::Cdr;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// Records waiting to be written: a minute at a thousand calls a second.
 const QUEUE_RECORDS: usize = 65_536;
@@ -25,10 +25,13 @@ const BATCH_RECORDS: usize = 1024;
 const BATCH_TIME: Duration = Duration::from_secs(1);
 
 /// How long to wait after a failure before the next attempt.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
 
 /// How many attempts the last batches get when the switch stops.
 const LAST_ATTEMPTS: u32 = 5;
+
+/// Attempts between two lines in the log: a disk that is full all night should not fill the log as well.
+const ATTEMPTS_PER_LINE: u64 = 60;
 
 /// Counts for the metrics.
 #[derive(Default)]
@@ -93,6 +96,7 @@ impl CdrQueue {
 /// The writing end.
 pub(crate) struct CdrWriter {
     queue: SyncSender<Item>,
+    stopping: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -108,16 +112,20 @@ impl CdrWriter {
             counts: Arc::clone(&counts),
             stored: Arc::default(),
         };
+        let stopping = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             items,
             write,
             counts,
+            stopping: Arc::clone(&stopping),
+            given_up: false,
         };
         let thread = thread::Builder::new()
             .name("cdr".into())
             .spawn(move || worker.run())?;
         let writer = CdrWriter {
             queue: queue.queue.clone(),
+            stopping,
             thread,
         };
         Ok((queue, writer))
@@ -125,6 +133,7 @@ impl CdrWriter {
 
     /// Writes what was pushed before and ends.
     pub(crate) fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
         // Waits while the queue is full; fails only when the thread has ended already.
         let _ = self.queue.send(Item::Stop);
         if self.thread.join().is_err() {
@@ -137,6 +146,10 @@ struct Worker<W> {
     items: Receiver<Item>,
     write: W,
     counts: Arc<CdrCounts>,
+    /// The switch stops: a batch that cannot be stored must not keep it for ever.
+    stopping: Arc<AtomicBool>,
+    /// The last attempts were in vain. What comes after goes straight to the log.
+    given_up: bool,
 }
 
 impl<E: Display, W: FnMut(&[Cdr]) -> Result<(), E>> Worker<W> {
@@ -146,7 +159,7 @@ impl<E: Display, W: FnMut(&[Cdr]) -> Result<(), E>> Worker<W> {
             let (mut batch, mut receipts) = (Vec::new(), Vec::new());
             stopping = self.gather(&mut batch, &mut receipts);
             if !batch.is_empty() {
-                self.store(&batch, stopping);
+                self.store(&batch);
                 for stored in receipts {
                     stored.fetch_add(1, Ordering::Release);
                 }
@@ -182,11 +195,21 @@ impl<E: Display, W: FnMut(&[Cdr]) -> Result<(), E>> Worker<W> {
         false
     }
 
-    /// Writes a batch, however long it takes; when `stopping`, gives up some time.
-    fn store(&mut self, batch: &[Cdr], stopping: bool) {
-        for attempt in 1.. {
+    /// Writes a batch, however long it takes; when the switch stops, gives up some time.
+    fn store(&mut self, batch: &[Cdr]) {
+        let mut last_attempts = 0;
+        for attempt in 1_u64.. {
+            if self.stopping.load(Ordering::Relaxed) {
+                last_attempts += 1;
+            }
+            if self.given_up || last_attempts > LAST_ATTEMPTS {
+                break;
+            }
             match (self.write)(batch) {
                 Ok(()) => {
+                    if attempt > 1 {
+                        info!(records = batch.len(), "call records are stored again");
+                    }
                     self.counts
                         .written
                         .fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -194,14 +217,15 @@ impl<E: Display, W: FnMut(&[Cdr]) -> Result<(), E>> Worker<W> {
                 }
                 Err(error) => {
                     self.counts.failures.fetch_add(1, Ordering::Relaxed);
-                    warn!(%error, records = batch.len(), attempt, "call records cannot be stored yet");
+                    if attempt % ATTEMPTS_PER_LINE == 1 {
+                        let waiting = self.counts.waiting.load(Ordering::Relaxed);
+                        warn!(%error, waiting, attempt, "call records cannot be stored yet");
+                    }
                 }
-            }
-            if stopping && attempt >= LAST_ATTEMPTS {
-                break;
             }
             thread::sleep(RETRY);
         }
+        self.given_up = true;
         for cdr in batch {
             log(&self.counts, cdr, "the switch stops while the store fails");
         }

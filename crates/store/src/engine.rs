@@ -10,6 +10,8 @@ use rusqlite::Connection;
 use std::any::Any;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -38,6 +40,45 @@ pub(crate) struct Completion {
     pub(crate) tell: Box<dyn FnOnce(Result<()>) + Send>,
 }
 
+/// The file of a database, told from any other that may come to stand in its place.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    path: PathBuf,
+    #[cfg(unix)]
+    device_and_number: (u64, u64),
+}
+
+impl Identity {
+    /// Of the file that stands there now.
+    pub(crate) fn of(path: &Path) -> std::io::Result<Self> {
+        let path = path.canonicalize()?;
+        Ok(Self {
+            #[cfg(unix)]
+            device_and_number: device_and_number(&path)?,
+            path,
+        })
+    }
+
+    /// Whether it still stands there. A file that was removed can be written all the same, and is gone with the process
+    /// that has it open.
+    fn check(&self) -> Result<()> {
+        #[cfg(unix)]
+        if device_and_number(&self.path).ok() != Some(self.device_and_number) {
+            return Err(StoreError::Gone {
+                path: self.path.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn device_and_number(path: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
 enum Work<J> {
     Job(J),
     Stop,
@@ -51,6 +92,8 @@ pub(crate) struct Connections {
     pub(crate) readers: Vec<Connection>,
     /// Keeps other processes out; let go when the writer ends.
     pub(crate) lock: Option<File>,
+    /// Which file it is; none for a database in memory, or one that is only read.
+    pub(crate) file: Option<Identity>,
 }
 
 /// The queues of the threads, and the threads themselves for as long as nobody closed them.
@@ -61,6 +104,8 @@ pub(crate) struct Engine {
     reads: Option<SyncSender<Work<ReadJob>>>,
     reader_threads: Mutex<Vec<JoinHandle<()>>>,
     writer_thread: Mutex<Option<JoinHandle<()>>>,
+    /// The last commit that counted has failed.
+    failing: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -76,18 +121,21 @@ impl Engine {
             writer,
             readers,
             lock,
+            file,
         } = connections;
         let mut engine = Self {
             writes: None,
             reads: None,
             reader_threads: Mutex::default(),
             writer_thread: Mutex::default(),
+            failing: Arc::default(),
         };
         if let Some(writer) = writer {
             let (sender, queue) = sync_channel(MAX_WRITES_QUEUED);
             engine.writes = Some(sender);
+            let failing = Arc::clone(&engine.failing);
             engine.writer_thread = Mutex::new(Some(spawn("store-writer", move || {
-                run_writer(&writer, &queue);
+                run_writer(&writer, &queue, file.as_ref(), &failing);
                 finish(writer);
                 drop(lock);
             })?));
@@ -108,6 +156,16 @@ impl Engine {
     pub(crate) fn write(&self, job: WriteJob) -> Result<()> {
         let writes = self.writes.as_ref().ok_or(StoreError::ReadOnly)?;
         writes.try_send(Work::Job(job)).map_err(refused)
+    }
+
+    /// Whether the last commit failed, as far as [`is_well`](Self::is_well) has not been said since.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Something was written and committed.
+    pub(crate) fn is_well(&self) {
+        self.failing.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self, job: ReadJob) -> Result<()> {
@@ -158,7 +216,12 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
 }
 
 /// Takes batches until told to stop; what was queued before that is still done.
-fn run_writer(connection: &Connection, queue: &Receiver<Work<WriteJob>>) {
+fn run_writer(
+    connection: &Connection,
+    queue: &Receiver<Work<WriteJob>>,
+    file: Option<&Identity>,
+    failing: &AtomicBool,
+) {
     while let Ok(Work::Job(first)) = queue.recv() {
         let mut batch = vec![first];
         let mut stop = false;
@@ -172,16 +235,26 @@ fn run_writer(connection: &Connection, queue: &Receiver<Work<WriteJob>>) {
                 Err(_) => break,
             }
         }
-        run_batch(connection, batch);
+        run_batch(connection, batch, file, failing);
         if stop {
             return;
         }
     }
 }
 
-fn run_batch(connection: &Connection, batch: Vec<WriteJob>) {
-    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-        let error = StoreError::from(error);
+fn run_batch(
+    connection: &Connection,
+    batch: Vec<WriteJob>,
+    file: Option<&Identity>,
+    failing: &AtomicBool,
+) {
+    let begun = file.map_or(Ok(()), Identity::check).and_then(|()| {
+        connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(StoreError::from)
+    });
+    if let Err(error) = begun {
+        failing.store(true, Ordering::Relaxed);
         for job in batch {
             let completion = job(Err(error.clone()));
             (completion.tell)(Err(error.clone()));
@@ -194,6 +267,7 @@ fn run_batch(connection: &Connection, batch: Vec<WriteJob>) {
         .collect();
     let committed = connection.execute_batch("COMMIT").map_err(StoreError::from);
     if let Err(error) = &committed {
+        failing.store(true, Ordering::Relaxed);
         tracing::error!(%error, units = completions.len(), "a commit failed and was undone");
         if !connection.is_autocommit() {
             let _ = connection.execute_batch("ROLLBACK");

@@ -34,6 +34,18 @@ pub enum StoreError {
     Closed,
     /// The store was opened only to read.
     ReadOnly,
+    /// Another process holds the database.
+    Locked,
+    /// The file of the database is no longer where it was: what is written now would be gone with this process.
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
+    /// The disk refuses.
+    Unwritable {
+        /// The database's words.
+        why: String,
+    },
     /// The disk has no room.
     DiskFull,
     /// What is stored cannot be read back.
@@ -79,6 +91,13 @@ impl fmt::Display for StoreError {
             Self::Busy => f.write_str("the store has too much to do; try again later"),
             Self::Closed => f.write_str("the store is closed"),
             Self::ReadOnly => f.write_str("the store was opened only to read"),
+            Self::Locked => f.write_str("the database is locked by another process"),
+            Self::Gone { path } => write!(
+                f,
+                "{} was removed or replaced: put the same file back, or stop the switch and restore a copy",
+                path.display()
+            ),
+            Self::Unwritable { why } => write!(f, "the database cannot be written: {why}"),
             Self::DiskFull => f.write_str("the disk of the database is full"),
             Self::Corrupt { what } => write!(f, "the database is damaged: {what}"),
             Self::Panicked => f.write_str("the work on the store failed inside and was undone"),
@@ -92,7 +111,15 @@ impl std::error::Error for StoreError {}
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            Some(
+                ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied,
+            ) => Self::Unwritable {
+                why: error.to_string(),
+            },
             Some(ErrorCode::DiskFull) => Self::DiskFull,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt {
                 what: error.to_string(),

@@ -1,6 +1,6 @@
 //! Opening the database: who may, what must hold, and how SQLite is set up.
 
-use crate::engine::{Connections, READER_THREADS};
+use crate::engine::{Connections, Identity, READER_THREADS};
 use crate::error::OpenError;
 use crate::migrations;
 use crate::pattern_function;
@@ -12,8 +12,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How long SQLite itself waits for a lock, which only a checkpoint of our own can hold.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How long SQLite itself waits for a lock, which only a checkpoint of our own holds, or another process that should
+/// not: whoever wrote over the API hears of that after this time.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// The write-ahead log is cut back to this size after a checkpoint.
 const MAX_LOG_BYTES: i64 = 64 * 1024 * 1024;
 /// Prepared statements each connection keeps.
@@ -43,6 +44,7 @@ pub(crate) fn file(path: &Path) -> Result<Connections, OpenError> {
         writer: Some(writer),
         readers,
         lock: Some(lock),
+        file: Some(Identity::of(path).map_err(|error| unreadable(error.to_string()))?),
     })
 }
 
@@ -59,6 +61,7 @@ pub(crate) fn to_read(path: &Path) -> Result<Connections, OpenError> {
         writer: None,
         readers: vec![reader],
         lock: None,
+        file: None,
     })
 }
 
@@ -84,6 +87,7 @@ pub(crate) fn memory() -> Result<Connections, OpenError> {
         writer: Some(writer),
         readers: Vec::new(),
         lock: None,
+        file: None,
     })
 }
 

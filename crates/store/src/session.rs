@@ -1,5 +1,6 @@
 //! What a unit of work holds in its hands: a reader, or a writer that can read too.
 
+use crate::error::Result;
 use model::Change;
 use rusqlite::Connection;
 use std::ops::Deref;
@@ -33,6 +34,14 @@ impl<'c> Writer<'c> {
             reader: Reader::new(connection),
             changes: Vec::new(),
         }
+    }
+
+    /// Writes something that changes nothing.
+    pub(crate) fn touch(&mut self) -> Result<()> {
+        let version: i64 = self
+            .sql()
+            .pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(self.sql().pragma_update(None, "user_version", version)?)
     }
 
     /// Remembers what the bus will carry once this is committed.

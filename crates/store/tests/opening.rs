@@ -198,3 +198,22 @@ fn a_second_process_may_read() {
         "{error}"
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn a_database_that_was_removed_takes_no_writes_until_it_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("switch.db");
+    let aside = directory.path().join("aside");
+    let store = Store::open(&path).unwrap();
+    let write = || store.write_blocking(|_| Ok(()));
+    let is_gone = || matches!(write(), Err(StoreError::Gone { .. }));
+    assert!(write().is_ok());
+    std::fs::rename(&path, &aside).unwrap();
+    assert!(is_gone(), "a write would be acknowledged and then lost");
+    assert!(!names(&store).is_empty(), "reads are answered");
+    std::fs::copy(&aside, &path).unwrap();
+    assert!(is_gone(), "another file is not ours");
+    std::fs::rename(&aside, &path).unwrap();
+    assert!(write().is_ok());
+}

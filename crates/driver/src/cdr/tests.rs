@@ -78,6 +78,29 @@ fn a_failing_store_is_asked_again_and_loses_nothing() {
 }
 
 #[test]
+fn a_store_that_stays_broken_does_not_keep_the_switch_from_stopping() {
+    let (tried, tries) = mpsc::channel();
+    let counts = Arc::new(CdrCounts::default());
+    let write = move |_: &[Cdr]| {
+        let _ = tried.send(());
+        Err("locked")
+    };
+    let (queue, writer) = CdrWriter::start(write, Arc::clone(&counts)).expect("start");
+    queue.push(cdr(1));
+    // It is at its wits' end already, and more is behind it.
+    tries.iter().take(2).for_each(drop);
+    for id in 0..3 * BATCH_RECORDS {
+        assert!(queue.push(cdr(id)));
+    }
+    writer.stop();
+    assert_eq!(
+        counts.logged.load(Ordering::Relaxed),
+        1 + 3 * BATCH_RECORDS as u64
+    );
+    assert!(tries.iter().count() <= LAST_ATTEMPTS as usize + 2);
+}
+
+#[test]
 fn a_full_queue_goes_to_the_log_and_never_waits() {
     let (release, released) = mpsc::channel::<()>();
     let (entered, inside) = mpsc::channel::<()>();
