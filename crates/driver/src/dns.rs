@@ -1,7 +1,7 @@
 //! Look-ups in the DNS, for shards and for the directory feed.
 //!
 //! What RFC 3263 makes of the records is decided in [`sip::resolve`]; here they are fetched and kept as long as their
-//! time to live says. A question that is already on its way is not sent twice. The cache, the questions on their way
+//! time to live says, and while no server answers, for a day beyond that. A question that is already on its way is not sent twice. The cache, the questions on their way
 //! and those who wait for one answer are bounded.
 
 mod cache;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::shards::{Mail, Shards};
-use cache::Cache;
+use cache::{Cache, Known};
 
 pub(crate) use hickory::Hickory;
 
@@ -167,19 +167,36 @@ impl<R: Resolver> Desk<R> {
     }
 
     fn asked(&mut self, Asked { question, by }: Asked) {
-        if let Some(result) = self.cache.get(Instant::now(), &question) {
-            self.counts.hits.fetch_add(1, Ordering::Relaxed);
-            answer(&self.shards, &question, by, result.clone());
-        } else if let Some(waiters) = self.waiting.get_mut(&question) {
-            match waiters.len() < WAITERS_MAX {
-                true => waiters.push(by),
-                false => answer(&self.shards, &question, by, Err(LookupError::ServerFailure)),
+        let by = match self.cache.get(Instant::now(), &question) {
+            Known::Fresh(result) => {
+                self.counts.hits.fetch_add(1, Ordering::Relaxed);
+                return answer(&self.shards, &question, by, result.clone());
             }
+            Known::Stale(result) => {
+                self.counts.hits.fetch_add(1, Ordering::Relaxed);
+                answer(&self.shards, &question, by, result.clone());
+                None
+            }
+            Known::Nothing => Some(by),
+        };
+        self.look_up(question, by);
+    }
+
+    /// Asks the servers, on behalf of somebody or to have the answer for the next one.
+    fn look_up(&mut self, question: Question, by: Option<Waiter>) {
+        if let Some(waiters) = self.waiting.get_mut(&question) {
+            let room = WAITERS_MAX.saturating_sub(waiters.len());
+            let mut by = by.into_iter();
+            waiters.extend(by.by_ref().take(room));
+            by.for_each(|by| answer(&self.shards, &question, by, Err(LookupError::ServerFailure)));
         } else if self.lookups.len() >= LOOKUPS_MAX {
-            answer(&self.shards, &question, by, Err(LookupError::ServerFailure));
+            if let Some(by) = by {
+                answer(&self.shards, &question, by, Err(LookupError::ServerFailure));
+            }
         } else {
             self.counts.lookups.fetch_add(1, Ordering::Relaxed);
-            self.waiting.insert(question.clone(), vec![by]);
+            self.waiting
+                .insert(question.clone(), by.into_iter().collect());
             let resolver = Arc::clone(&self.resolver);
             self.lookups.spawn(async move {
                 let found = resolver.lookup(question.clone()).await;
@@ -195,10 +212,11 @@ impl<R: Resolver> Desk<R> {
         ) {
             self.counts.failures.fetch_add(1, Ordering::Relaxed);
         }
-        for waiter in self.waiting.remove(&question).unwrap_or_default() {
-            answer(&self.shards, &question, waiter, found.result.clone());
+        let waiters = self.waiting.remove(&question).unwrap_or_default();
+        let result = self.cache.put(Instant::now(), question.clone(), found);
+        for waiter in waiters {
+            answer(&self.shards, &question, waiter, result.clone());
         }
-        self.cache.put(Instant::now(), question, found);
     }
 }
 
