@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the scenario tests and the benchmark talk to: SIPp, sipsak, Kamailio, rtpengine, baresip, pytest from
-# Debian; Asterisk from a newer Debian in a folder of its own; pjsua2 from PyPI in a folder of its own.
+# Installs what the scenario tests and the benchmark talk to: SIPp, sipsak, SIPVicious, Kamailio, rtpengine, baresip,
+# pytest from Debian; Asterisk from a newer Debian in a folder of its own; pjsua2 from PyPI in a folder of its own.
 #
 #   scripts/install-test-peers.sh            everything
 #   scripts/install-test-peers.sh --check    installs nothing; exit 0 when all is there
@@ -16,6 +16,7 @@ set -euo pipefail
 peers=(
     sip-tester:/usr/bin/sipp
     sipsak:/usr/bin/sipsak
+    sipvicious:/usr/share/doc/sipvicious/copyright
     kamailio:/usr/sbin/kamailio
     kamailio-tls-modules:/usr/share/doc/kamailio-tls-modules/copyright
     rtpengine-daemon:/usr/bin/rtpengine

@@ -21,7 +21,7 @@ use sip::message::header::challenge::Algorithm;
 use sip::transport::Transport;
 use sockets::{MediaEngine, UdpSocket};
 use store::{Store, StoreError};
-use switch::{DirectoryChange, Input, RestoreReport, ShardConfig, Switch};
+use switch::{DirectoryChange, GuardConfig, Input, RestoreReport, ShardConfig, Switch};
 use tracing::{error, info, warn};
 
 use crate::answers::{Answers, Tasks};
@@ -87,6 +87,10 @@ pub struct DriverConfig {
     pub options_ping_seconds: u32,
     /// What challenges offer to peers that have to authenticate, in this order.
     pub digest_algorithms: Vec<Algorithm>,
+    /// Wrong passwords and unknown names in a row after which a source is ignored; 0 = never.
+    pub ignore_after_failures: u32,
+    /// How long it is ignored the first time, in seconds.
+    pub ignore_seconds: u32,
     /// Ports for RTP and RTCP.
     pub rtp_ports: PortRange,
     /// Silence after which a relayed call is ended, in seconds; 0 = never.
@@ -125,6 +129,8 @@ impl Default for DriverConfig {
             alternate_advertise: None,
             options_ping_seconds: 0,
             digest_algorithms: ALGORITHMS.to_vec(),
+            ignore_after_failures: 20,
+            ignore_seconds: 300,
             rtp_ports: PortRange {
                 first: 20_000,
                 last: 29_999,
@@ -690,6 +696,10 @@ impl Seat {
             options_ping: (config.options_ping_seconds > 0)
                 .then(|| Duration::from_secs(config.options_ping_seconds.into())),
             digest_algorithms: config.digest_algorithms.clone(),
+            guard: GuardConfig {
+                failures: config.ignore_after_failures,
+                ignored: Duration::from_secs(config.ignore_seconds.into()),
+            },
             key_seed: ::media::srtp::KeySeed(rand::random()),
             dtls_fingerprint: self.endpoint.fingerprint(),
             keeps_calls: config.journal.is_some(),

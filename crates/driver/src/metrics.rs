@@ -109,6 +109,21 @@ impl Metrics {
             "Digest challenges sent.",
             challenges,
         );
+        page.counter(
+            "sip_strangers_total",
+            "Requests with a wrong password or of an unknown name.",
+            self.counter(|shard| &shard.strangers),
+        );
+        page.gauge(
+            "sources_ignored",
+            "Sources that tried too many names or passwords and are not answered.",
+            self.gauge(|shard| &shard.sources_ignored),
+        );
+        page.counter(
+            "messages_ignored_total",
+            "Messages of such sources.",
+            self.counter(|shard| &shard.messages_ignored),
+        );
 
         let flows = &self.flows;
         page.gauge(

@@ -22,9 +22,9 @@ use media::relay::Command;
 use sip::endpoint::{Flow, Input as SipInput};
 use sip::message::ByteStr;
 use sockets::{Poller, Ready, ReceiveBatch, SendBatch, UdpSocket};
-use switch::{Clock, Input, Output, RestoreReport, Switch};
+use switch::{Clock, Ignored, Input, Output, RestoreReport, Switch};
 use tokio::sync::oneshot;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::cdr::CdrQueue;
 use crate::desk::MediaDesk;
@@ -93,6 +93,9 @@ pub(crate) struct ShardCounts {
     pub(crate) calls_answered: AtomicU64,
     pub(crate) calls_refused: AtomicU64,
     pub(crate) challenges: AtomicU64,
+    pub(crate) strangers: AtomicU64,
+    pub(crate) sources_ignored: AtomicUsize,
+    pub(crate) messages_ignored: AtomicU64,
     pub(crate) handovers: AtomicU64,
     pub(crate) registers_refused: AtomicU64,
     pub(crate) peers_registered: AtomicUsize,
@@ -416,6 +419,15 @@ impl Shard {
             }
             Output::Registration(report) => self.outside.registrations.push(self.number, *report),
             Output::Reachability(report) => self.outside.reachability.push(self.number, *report),
+            Output::Ignored(Ignored {
+                source,
+                streams,
+                time,
+            }) => {
+                let over = if streams { "streams" } else { "datagrams" };
+                let seconds = time.as_secs();
+                warn!(%source, over, seconds, "a source tried too many names or passwords and is ignored");
+            }
             Output::Misbehaved { flow, why } => {
                 self.counts.misbehaved.count(&why);
                 debug!(remote = %flow.remote, %why, "a peer broke the rules");
@@ -519,6 +531,7 @@ impl Shard {
         let pairs = self.media.counts(now);
         let counts = &self.counts;
         let gauges = [
+            (&counts.sources_ignored, stats.sources_ignored),
             (&counts.calls, stats.calls + stats.calls_released),
             (&counts.relays, stats.relays),
             (&counts.sessions, stats.sessions),
@@ -543,6 +556,8 @@ impl Shard {
             (&counts.calls_answered, stats.calls_answered),
             (&counts.calls_refused, stats.calls_refused),
             (&counts.challenges, stats.challenges),
+            (&counts.strangers, stats.strangers),
+            (&counts.messages_ignored, stats.messages_ignored),
             (&counts.handovers, stats.handovers),
             (&counts.registers_refused, stats.registers_refused),
             (&counts.pings_sent, stats.pings_sent),

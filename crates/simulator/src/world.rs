@@ -27,7 +27,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use switch::{
-    Clock, Directory, DirectoryChange, Input, Output, RestoreReport, ShardConfig, Stats, Switch,
+    Clock, Directory, DirectoryChange, GuardConfig, Input, Output, RestoreReport, ShardConfig,
+    Stats, Switch,
 };
 
 /// Where the switch listens.
@@ -192,6 +193,8 @@ impl Ord for Due {
 pub struct World {
     start: Instant,
     now: Instant,
+    /// By how much somebody has set the wall clock since the start, in milliseconds.
+    clock_set_ms: i64,
     random: Random,
     weather: Weather,
     shards: Vec<Switch>,
@@ -243,6 +246,7 @@ impl World {
         Self {
             start,
             now: start,
+            clock_set_ms: 0,
             random,
             weather: config.weather,
             shards,
@@ -349,6 +353,11 @@ impl World {
         }
         self.turn.depth -= 1;
         self.end_turn();
+    }
+
+    /// Somebody sets the wall clock forward or back; no time passes.
+    pub fn set_clock(&mut self, by_ms: i64) {
+        self.clock_set_ms += by_ms;
     }
 
     /// A datagram to the switch from any address, now.
@@ -624,7 +633,7 @@ impl World {
                     let answer = sip::endpoint::Input::Answer { question, result };
                     self.give(shard, Input::Sip(answer));
                 }
-                Output::Misbehaved { .. } => {}
+                Output::Misbehaved { .. } | Output::Ignored(_) => {}
             }
         }
     }
@@ -670,7 +679,7 @@ impl World {
     fn clock(&self) -> Clock {
         Clock {
             now: self.now,
-            unix_ms: START_UNIX_MS + self.elapsed().as_millis() as i64,
+            unix_ms: START_UNIX_MS + self.elapsed().as_millis() as i64 + self.clock_set_ms,
         }
     }
 
@@ -846,6 +855,7 @@ fn switches(
                 hostname: "switch.example".to_owned(),
                 options_ping,
                 digest_algorithms: sip::auth::ALGORITHMS.to_vec(),
+                guard: GuardConfig::default(),
                 key_seed: KeySeed([owner as u8; 32]),
                 dtls_fingerprint: dtls_fingerprint(),
                 keeps_calls: true,

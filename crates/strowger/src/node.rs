@@ -388,6 +388,8 @@ pub(crate) fn driver_config(config: &Config) -> DriverConfig {
         alternate_advertise: config.alternate_advertise,
         options_ping_seconds: config.options_ping_seconds,
         digest_algorithms: config.digest_algorithms.clone(),
+        ignore_after_failures: config.ignore_after_failures,
+        ignore_seconds: config.ignore_seconds,
         rtp_ports: config.rtp_ports,
         media_timeout_seconds: config.media_timeout_seconds,
         port_quiet_seconds: config.port_quiet_seconds,

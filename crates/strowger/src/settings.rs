@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) tls_trust: Vec<PathBuf>,
     pub(crate) options_ping_seconds: u32,
     pub(crate) digest_algorithms: Vec<DigestAlgorithm>,
+    pub(crate) ignore_after_failures: u32,
+    pub(crate) ignore_seconds: u32,
     pub(crate) rtp_ports: PortRange,
     pub(crate) media_timeout_seconds: u32,
     pub(crate) port_quiet_seconds: u32,
@@ -343,6 +345,35 @@ pub(crate) const GROUPS: &[Group] = &[
                 },
             },
             Setting {
+                key: "ignore_after_failures",
+                unit: "failures",
+                default: &["20"],
+                many: false,
+                bare: true,
+                doc: &[
+                    "Wrong passwords and unknown names in a row after which a source is not answered for a while;",
+                    "0 never ignores one. Addresses that a connection or a registration names are never ignored.",
+                ],
+                apply: |config, texts| {
+                    config.ignore_after_failures = integer(one(texts)?, 0, 10_000)? as u32;
+                    Ok(())
+                },
+            },
+            Setting {
+                key: "ignore_seconds",
+                unit: "seconds",
+                default: &["300"],
+                many: false,
+                bare: true,
+                doc: &[
+                    "How long such a source is ignored the first time. Each further time doubles it, up to an hour.",
+                ],
+                apply: |config, texts| {
+                    config.ignore_seconds = integer(one(texts)?, 1, 604_800)? as u32;
+                    Ok(())
+                },
+            },
+            Setting {
                 key: "max_calls",
                 unit: "calls",
                 default: &["10000"],
@@ -638,6 +669,8 @@ impl Default for Config {
             tls_trust: Vec::new(),
             options_ping_seconds: 0,
             digest_algorithms: Vec::new(),
+            ignore_after_failures: 0,
+            ignore_seconds: 0,
             rtp_ports: PortRange { first: 0, last: 0 },
             media_timeout_seconds: 0,
             port_quiet_seconds: 0,

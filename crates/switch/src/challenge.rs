@@ -6,7 +6,9 @@
 //! nothing more.
 
 use crate::directory::Connection;
+use crate::switch::{Core, Output};
 use sip::auth::{Authenticator, Secret, Verdict, Wrong};
+use sip::endpoint::Flow;
 use sip::message::header::challenge::Algorithm;
 use sip::message::{Message, Method, Name, ResponseDraft};
 use sip::random::Random;
@@ -20,13 +22,21 @@ pub(crate) const MAX_FAILURES: u8 = 3;
 /// Call-IDs whose failures are remembered; the oldest is forgotten first.
 pub(crate) const MAX_REMEMBERED: usize = 4096;
 
+/// The name under which strangers are checked; no connection with a password has an empty one.
+const NOBODY: &str = "";
+
 /// What became of a request that has to prove its origin.
 #[derive(Debug)]
 pub(crate) enum Proof {
     /// It did.
     Accepted,
-    /// It did not yet: send this challenge.
-    Challenge(Box<ResponseDraft>),
+    /// It did not: send this challenge.
+    Challenge {
+        /// The challenge.
+        draft: Box<ResponseDraft>,
+        /// Whether it tried, and was wrong.
+        wrong: bool,
+    },
     /// It failed too often; the text says how.
     Refused(String),
 }
@@ -63,6 +73,32 @@ impl Gatekeeper {
         connection: &Connection,
         request: &Message,
     ) -> Proof {
+        let record = &connection.record;
+        let username = &record.connection_sip_registration_username;
+        let password = Secret::new(record.connection_sip_registration_password.reveal());
+        self.check_against(now, connection.realm(), username, &password, request)
+    }
+
+    /// Checks a request of nobody we know: it fails as one of ours with a wrong password would, step by step, so that
+    /// trying tells nobody which names there are.
+    pub(crate) fn check_of_stranger(
+        &mut self,
+        now: Instant,
+        realm: &str,
+        request: &Message,
+    ) -> Proof {
+        let password = Secret::new(self.secret.to_string());
+        self.check_against(now, realm, NOBODY, &password, request)
+    }
+
+    fn check_against(
+        &mut self,
+        now: Instant,
+        realm: &str,
+        username: &str,
+        password: &Secret,
+        request: &Message,
+    ) -> Proof {
         let method = request.method().unwrap_or(&Method::Invite);
         let proxy = *method == Method::Invite;
         let (credentials, challenge) = if proxy {
@@ -70,8 +106,6 @@ impl Gatekeeper {
         } else {
             (Name::Authorization, Name::WwwAuthenticate)
         };
-        let record = &connection.record;
-        let realm = connection.realm();
         // Some peers answer a 407 in Authorization; RFC 3261 §22.3 means the other header, the digest is the same.
         let offered = request
             .headers(credentials)
@@ -84,17 +118,17 @@ impl Gatekeeper {
                 value,
                 request.body(),
                 realm,
-                &record.connection_sip_registration_username,
-                &Secret::new(record.connection_sip_registration_password.reveal()),
+                username,
+                password,
             );
             match verdict {
-                Verdict::Ok => {
+                Verdict::Ok if username != NOBODY => {
                     self.forget(request.call_id());
                     return Proof::Accepted;
                 }
                 Verdict::Stale => stale = true,
                 Verdict::Wrong(why) => wrong = Some(why),
-                Verdict::Unusable => {}
+                Verdict::Ok | Verdict::Unusable => {}
             }
         }
         if let Some(why) = wrong
@@ -112,7 +146,10 @@ impl Gatekeeper {
         for value in self.authenticator.challenge(now, realm, stale) {
             draft.headers.push_name(challenge, value);
         }
-        Proof::Challenge(Box::new(draft))
+        Proof::Challenge {
+            draft: Box::new(draft),
+            wrong: wrong.is_some(),
+        }
     }
 
     fn count_failure(&mut self, call_id: &str) -> u8 {
@@ -142,6 +179,16 @@ impl Gatekeeper {
         let mut hasher = DefaultHasher::new();
         (self.secret, call_id).hash(&mut hasher);
         hasher.finish()
+    }
+}
+
+impl Core {
+    /// A request failed to say whom it is from. What has to be told of that is told.
+    pub(crate) fn distrust(&mut self, flow: Flow) {
+        let ignored = self.guard.failed(self.clock.now, flow, &self.directory);
+        if let Some(ignored) = ignored {
+            self.push(Output::Ignored(ignored));
+        }
     }
 }
 

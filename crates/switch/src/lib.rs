@@ -23,6 +23,7 @@
 //! | `agenda` | what is done for connections again and again, each at its time |
 //! | `pings` | peers asked with OPTIONS whether they are there |
 //! | `quarantine` | connections that failed of late |
+//! | `guard` | sources that try names and passwords, and are ignored for a while |
 //! | `door` | which shard owns a message |
 //! | [`mod@explain`] | the same decisions, told to a reader |
 
@@ -32,6 +33,7 @@ mod challenge;
 pub mod directory;
 mod door;
 pub mod explain;
+mod guard;
 mod journal;
 mod limits;
 mod options;
@@ -49,6 +51,7 @@ pub use call::recording::FOLDER as RECORDINGS_FOLDER;
 pub use call::{CallKey, MAX_RING_SECONDS, STATISTICS_WAIT_SECONDS};
 pub use directory::{Directory, DirectoryChange, DomainPart};
 pub use explain::explain;
+pub use guard::{GuardConfig, Ignored};
 pub use journal::RestoreReport;
 pub use keep::Damaged;
 pub use outbound_registration::REGISTERS_PER_SECOND;

@@ -420,6 +420,15 @@ impl OutboundRegistrations {
         }
     }
 
+    /// The wall clock was set by so many milliseconds: what was granted lasts as long as before.
+    pub(crate) fn on_clock_set(&mut self, step_ms: i64) {
+        for slot in self.entries.slots() {
+            if let Some((_, entry)) = self.entries.get_mut(slot) {
+                entry.expires_ms = entry.expires_ms.map(|end| end.saturating_add(step_ms));
+            }
+        }
+    }
+
     /// Says so when the time that was granted has run out.
     fn lapse(&mut self, core: &mut Core, slot: usize) {
         let Some((key, entry)) = self.entries.get_mut(slot) else {

@@ -90,6 +90,20 @@ pub(crate) fn may_register(connection: &Connection) -> bool {
             || record.connection_require_sip_authentication_enabled)
 }
 
+/// The realm in which a REGISTER for nobody is challenged: that of a connection of this host, should there be one, else
+/// what it would be if there were. A name that may not register, or not from there, is nobody too. Who tries one name
+/// after another gets the same answer to each (RFC 3261 §10.3 would have 404 tell them apart).
+fn realm_of_strangers(directory: &Directory, to: &Uri) -> String {
+    let subject = Subject::new(to.scheme(), to.user(), to.host(), to.port());
+    directory
+        .orig_candidates(&subject)
+        .find(|connection| connection.orig.literal_host().is_some() && may_register(connection))
+        .map_or_else(
+            || to.host().to_owned(),
+            |connection| connection.realm().to_owned(),
+        )
+}
+
 impl Registrar {
     /// When [`on_time`](Self::on_time) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -126,25 +140,34 @@ impl Registrar {
         flow: Flow,
     ) -> Result<Arc<Connection>, Box<ResponseDraft>> {
         let source = flow.remote.ip();
-        let identified = identify(&core.directory, &request.to().uri, Some(source));
-        let refusal = |status| Err(Box::new(ResponseDraft::new(status)));
-        let Some(connection) = identified.connection else {
-            return refusal(if identified.others.is_empty() {
-                404
-            } else {
-                403
-            });
+        let to = &request.to().uri;
+        let identified = identify(&core.directory, to, Some(source)).connection;
+        let connection = identified.filter(|connection| may_register(connection));
+        let now = core.clock.now;
+        let proof = match &connection {
+            Some(connection) => core.gatekeeper.check(now, connection, request),
+            None => {
+                let realm = realm_of_strangers(&core.directory, to);
+                core.gatekeeper.check_of_stranger(now, &realm, request)
+            }
         };
-        if !may_register(&connection) {
-            return refusal(403);
-        }
-        match core.gatekeeper.check(core.clock.now, &connection, request) {
-            Proof::Accepted => Ok(connection),
-            Proof::Challenge(draft) => {
+        let refusal = |status| Err(Box::new(ResponseDraft::new(status)));
+        match (proof, connection) {
+            (Proof::Accepted, Some(connection)) => {
+                core.guard.succeeded(flow);
+                Ok(connection)
+            }
+            (Proof::Challenge { draft, wrong }, connection) => {
                 core.stats.challenges += 1;
+                if wrong || connection.is_none() {
+                    core.distrust(flow);
+                }
                 Err(draft)
             }
-            Proof::Refused(_) => refusal(403),
+            (Proof::Refused(_) | Proof::Accepted, _) => {
+                core.distrust(flow);
+                refusal(403)
+            }
         }
     }
 
@@ -310,6 +333,32 @@ impl Registrar {
             };
             self.put(core, key.clone(), binding, false);
         }
+    }
+
+    /// The wall clock was set by so many milliseconds, and the bindings have been moved along with it.
+    pub(crate) fn on_clock_set(&mut self, core: &mut Core, step_ms: i64) {
+        self.ends = std::mem::take(&mut self.ends)
+            .into_iter()
+            .map(|(end, key)| (end.saturating_add(step_ms), key))
+            .collect();
+        for (expires_ms, key) in &self.ends {
+            let Some(binding) = core.directory.binding_of(key) else {
+                continue;
+            };
+            // What is stored is in the old time.
+            let event = RegistrationEvent::Registered {
+                expires_ms: *expires_ms,
+                binding: Some(Binding::clone(binding)),
+                new: false,
+            };
+            core.tell(Registration {
+                connection: key.clone(),
+                direction: RegistrationDirection::Inbound,
+                at_ms: core.clock.unix_ms,
+                event,
+            });
+        }
+        self.set_alarm(core);
     }
 
     /// Forgets the ends of bindings that went with their connections.

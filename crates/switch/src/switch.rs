@@ -7,6 +7,7 @@ use crate::call::{
 use crate::challenge::Gatekeeper;
 use crate::directory::{Directory, DirectoryChange};
 use crate::door::{Door, Owner};
+use crate::guard::{Guard, GuardConfig, Ignored};
 use crate::journal::Journal;
 use crate::outbound_registration::OutboundRegistrations;
 use crate::pings::Pings;
@@ -37,6 +38,9 @@ use std::time::{Duration, Instant};
 /// Requests passed on within calls whose answer is awaited; more are answered with 500.
 pub(crate) const MAX_AWAITED_REQUESTS: usize = 10_000;
 
+/// A wall clock that differs from the other one by as much between two inputs has been set. Less is how clocks are.
+const CLOCK_STEP_MS: i64 = 2_000;
+
 /// What we serve, in `Allow`; everything else is a 405.
 const SERVED: [Method; 11] = [
     Method::Invite,
@@ -65,6 +69,17 @@ pub struct Clock {
     pub unix_ms: i64,
 }
 
+keep::keep!(struct Clock { now, unix_ms });
+
+impl Clock {
+    /// The wall clock at a moment after this one, if nobody sets it in between.
+    pub(crate) fn later(&self, now: Instant) -> i64 {
+        let since = now.saturating_duration_since(self.now).as_millis();
+        self.unix_ms
+            .saturating_add(i64::try_from(since).unwrap_or(i64::MAX))
+    }
+}
+
 /// What a shard is told at its start.
 #[derive(Debug, Clone)]
 pub struct ShardConfig {
@@ -84,6 +99,8 @@ pub struct ShardConfig {
     pub options_ping: Option<Duration>,
     /// What challenges offer to peers that have to authenticate, in this order.
     pub digest_algorithms: Vec<Algorithm>,
+    /// When a source that tries names and passwords is ignored.
+    pub guard: GuardConfig,
     /// Of the keys of SRTP; from the operating system's generator, and another one in each shard.
     pub key_seed: KeySeed,
     /// Of the certificate that the media threads shake hands with.
@@ -170,6 +187,8 @@ pub enum Output {
     Registration(Box<Registration>),
     /// Whether a peer answers has changed: tell the other shards, log it.
     Reachability(Box<Reachability>),
+    /// A source has tried too many names or passwords and is not answered for a while; for the log.
+    Ignored(Ignored),
     /// A peer broke the rules; for logs and counters.
     Misbehaved {
         /// Where its message came from.
@@ -204,6 +223,12 @@ pub struct Stats {
     pub calls_refused: u64,
     /// Digest challenges sent, since the start.
     pub challenges: u64,
+    /// Requests that named no connection or a wrong password, since the start.
+    pub strangers: u64,
+    /// Sources that are ignored.
+    pub sources_ignored: usize,
+    /// Messages of theirs that were not answered, since the start.
+    pub messages_ignored: u64,
     /// Messages given to other shards, since the start.
     pub handovers: u64,
     /// Peers registered with us whose bindings this shard holds.
@@ -245,6 +270,7 @@ pub(crate) struct Core {
     pub(crate) directory: Directory,
     pub(crate) quarantine: Quarantine,
     pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) guard: Guard,
     pub(crate) random: Random,
     pub(crate) keys: KeySource,
     pub(crate) stats: Counters,
@@ -308,6 +334,7 @@ impl Switch {
         config.sip.software = None;
         let endpoint = Endpoint::new(config.sip.clone(), random.next_u64());
         let gatekeeper = Gatekeeper::new(&mut random, config.digest_algorithms.clone());
+        let guard = Guard::new(config.guard);
         let door = Door::new(config.sip.owner, config.shards);
         let instance = random.next_u64();
         let pings = Pings::new(clock.now, config.options_ping);
@@ -319,6 +346,7 @@ impl Switch {
             directory: Directory::default(),
             quarantine: Quarantine::default(),
             gatekeeper,
+            guard,
             random,
             stats: Counters::default(),
             transcoded_calls: 0,
@@ -354,7 +382,7 @@ impl Switch {
 
     /// Takes one input. Drain [`poll`](Self::poll) before the next.
     pub fn handle(&mut self, clock: Clock, input: Input) {
-        self.core.clock = clock;
+        self.take_clock(clock);
         self.core.keep_time();
         match input {
             Input::Sip(sip::endpoint::Input::Received { flow, bytes }) => {
@@ -379,6 +407,7 @@ impl Switch {
             Input::Recording(event) => self.on_recording(event),
             Input::Directory(change) => {
                 self.core.directory.apply(change.clone());
+                self.core.guard.on_change();
                 self.registrar.on_change(&mut self.core, &change);
                 self.outbound.on_change(&mut self.core, &change);
                 self.pings.on_change(&mut self.core, &change);
@@ -449,6 +478,9 @@ impl Switch {
             calls_answered: counters.calls_answered,
             calls_refused: counters.calls_refused,
             challenges: counters.challenges,
+            strangers: self.core.guard.failures,
+            sources_ignored: self.core.guard.ignored(self.core.clock.now),
+            messages_ignored: self.core.guard.unanswered,
             handovers: counters.handovers,
             peers_registered: self.registrar.len(),
             carriers_registered: carriers.registered,
@@ -487,7 +519,27 @@ impl Switch {
         &self.core.directory
     }
 
+    /// Takes the time over. The wall clock may have been set since the last input; what lasts until a moment of it
+    /// lasts as long as before.
+    fn take_clock(&mut self, clock: Clock) {
+        let core = &mut self.core;
+        let before = std::mem::replace(&mut core.clock, clock);
+        let step_ms = clock.unix_ms - before.later(clock.now);
+        if step_ms.abs() >= CLOCK_STEP_MS {
+            core.directory.shift_bindings(step_ms);
+            self.registrar.on_clock_set(core, step_ms);
+            self.outbound.on_clock_set(step_ms);
+        }
+    }
+
     fn receive(&mut self, flow: Flow, bytes: bytes::Bytes) {
+        let core = &mut self.core;
+        // What continues something of ours goes on: the call was there before its source was found wanting.
+        let continues = sip::owner_of(&bytes).is_some() && !bytes.starts_with(b"REGISTER ");
+        if !continues && core.guard.ignores(core.clock.now, flow, &core.directory) {
+            core.guard.unanswered += 1;
+            return;
+        }
         let received = sip::endpoint::Input::Received { flow, bytes };
         self.core.endpoint.handle(self.core.clock.now, received);
     }

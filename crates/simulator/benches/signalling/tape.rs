@@ -192,6 +192,7 @@ impl Tape {
             hostname: "switch.example".to_owned(),
             options_ping: None,
             digest_algorithms: sip::auth::ALGORITHMS.to_vec(),
+            guard: switch::GuardConfig::default(),
             key_seed: KeySeed([7; 32]),
             dtls_fingerprint: simulator::world::dtls_fingerprint(),
         };

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod calls;
+mod clocks;
 mod dtls;
 mod failover;
 mod identity;

@@ -650,8 +650,15 @@ fn who_does_not_prove_it_gets_no_binding() {
     assert_eq!(desk.world.stats()[0].registers_refused, 1);
 }
 
+/// And whoever tries names one after the other gets the same answers from all of them, whether they exist or not.
 #[test]
 fn only_a_connection_with_credentials_of_its_peer_can_be_registered() {
+    let statuses = |peer: &mut Peer, desk: &mut Desk| -> Vec<u16> {
+        (0..3)
+            .map(|_| peer.register(desk, None).status().unwrap())
+            .collect()
+    };
+
     let bare = Connection {
         connection_sip_registration_username: String::new(),
         ..pbx()
@@ -667,12 +674,21 @@ fn only_a_connection_with_credentials_of_its_peer_can_be_registered() {
     };
     for record in [bare, ours, off] {
         let mut desk = Desk::new(1, vec![record]);
-        assert_eq!(Peer::new().register(&mut desk, None).status(), Some(403));
+        assert_eq!(statuses(&mut Peer::new(), &mut desk), [401, 401, 403]);
+        assert_eq!(desk.world.stats()[0].peers_registered, 0);
     }
     let mut desk = Desk::new(1, vec![pbx()]);
     let mut stranger = Peer::new();
     stranger.to = "sip:acme@nobody".into();
-    assert_eq!(stranger.register(&mut desk, None).status(), Some(404));
+    assert_eq!(statuses(&mut stranger, &mut desk), [401, 401, 403]);
+    // Not even the name and password that strangers are checked against let anybody in.
+    stranger.credentials = Some(Credentials {
+        username: String::new(),
+        password: Secret::new(""),
+        realm: None,
+    });
+    assert_eq!(statuses(&mut stranger, &mut desk), [401, 401, 403]);
+    assert_eq!(desk.world.stats()[0].strangers, 12);
 }
 
 #[test]
@@ -778,6 +794,40 @@ fn a_binding_that_is_not_refreshed_ends_on_every_shard() {
         RegistrationEvent::Ended(RegistrationEnd::Expired)
     );
     assert_eq!(at.as_secs(), 120);
+}
+
+#[test]
+fn a_clock_that_is_set_neither_ends_nor_prolongs_a_binding() {
+    const DAY_MS: i64 = 86_400_000;
+    for step_ms in [DAY_MS, -DAY_MS] {
+        let mut desk = Desk::new(1, vec![pbx(), caller()]);
+        Peer::new().register(&mut desk, Some(600));
+        desk.world.run(seconds(100));
+        desk.world.set_clock(step_ms);
+        desk.world.run(seconds(500));
+        assert!(call(&mut desk, PBX).is_ok(), "{step_ms}");
+        // What is stored was moved along: it holds after a restart too.
+        desk.world.restart();
+        assert!(call(&mut desk, PBX).is_ok(), "{step_ms}");
+        desk.world.run(seconds(700));
+        assert_eq!(call(&mut desk, PBX).unwrap_err(), 404, "{step_ms}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_does_not_end_a_registration_with_a_carrier() {
+    let mut desk = Desk::new(1, vec![carrier()]);
+    desk.run(seconds(100), ok(3_600));
+    desk.world.set_clock(86_400_000);
+    let ended = |desk: &Desk| {
+        let is_end = |report: &&Registration| matches!(report.event, RegistrationEvent::Ended(_));
+        desk.reports().into_iter().filter(is_end).count()
+    };
+    // The refresh fails, and what was granted holds until its time is over.
+    desk.run(seconds(3_590), status(503));
+    assert_eq!(ended(&desk), 0);
+    desk.run(seconds(3_650), status(503));
+    assert_eq!(ended(&desk), 1);
 }
 
 #[test]

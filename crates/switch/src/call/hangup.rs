@@ -142,7 +142,7 @@ pub(crate) fn release(core: &mut Core, call: &mut Call, mut release: Release, sa
             core.endpoint.reject(now, caller, draft);
         }
     }
-    release.end(core.clock.unix_ms, answered);
+    release.end(call.times.at(core.clock), answered);
     call.release = Some(release);
     call.stage = Stage::Released;
     call.invite = None;
@@ -279,7 +279,7 @@ pub(crate) fn record(mut ended: Ended) -> Cdr {
     Cdr {
         id: ended.id,
         domain: ended.domain,
-        started_ms: ended.times.started_ms,
+        started_ms: ended.times.started.unix_ms,
         ringing_ms: ended.times.ringing_ms,
         answered_ms: ended.times.answered_ms,
         ended_ms: release.ended_ms,

@@ -384,8 +384,10 @@ impl Call {
         recording::resume(core, self);
         minimum_duration::resume(core, self);
         if self.stage == Stage::Calling {
-            let rung_ms = core.clock.unix_ms - self.times.started_ms;
-            let rung = Duration::from_millis(u64::try_from(rung_ms).unwrap_or_default());
+            let rung = core
+                .clock
+                .now
+                .saturating_duration_since(self.times.started.now);
             core.wake(CallWake {
                 at: core.clock.now + Duration::from_secs(MAX_RING_SECONDS).saturating_sub(rung),
                 call: self.key,

@@ -49,12 +49,10 @@ pub(super) fn keep(core: &mut Core, call: &mut Call, release: &Release, said: &S
     ) else {
         return false;
     };
-    let missing_ms = answered_ms + i64::from(seconds) * 1000 - core.clock.unix_ms;
+    let missing_ms = answered_ms + i64::from(seconds) * 1000 - call.times.at(core.clock);
     let Some(missing_ms) = u64::try_from(missing_ms).ok().filter(|ms| *ms > 0) else {
         return false;
     };
-    // The wall clock may have been set meanwhile; no jump of it makes the wait longer than what was asked for.
-    let missing_ms = missing_ms.min(u64::from(seconds) * 1000);
     if release.side != ReleaseSide::Orig || call.b.session.is_none() || call.a.session.is_some() {
         return false;
     }
@@ -83,7 +81,7 @@ pub(crate) fn resume(core: &mut Core, call: &Call) {
     }
     let seconds = least_seconds(&call.plan.target).unwrap_or(USUAL_SECONDS);
     let full_ms = call.times.answered_ms.unwrap_or_default() + i64::from(seconds) * 1000;
-    let missing_ms = u64::try_from(full_ms - core.clock.unix_ms).unwrap_or_default();
+    let missing_ms = u64::try_from(full_ms - call.times.at(core.clock)).unwrap_or_default();
     let missing_ms = missing_ms.min(u64::from(seconds) * 1000);
     core.wake(CallWake {
         at: core.clock.now + Duration::from_millis(missing_ms),

@@ -34,6 +34,7 @@ pub(crate) mod terms;
 
 use crate::limits::Places;
 use crate::plan::Candidate;
+use crate::switch::Clock;
 use crate::trail::Trail;
 use ::media::relay::Side;
 use model::cdr::CdrLeg;
@@ -127,15 +128,23 @@ impl Leg {
     }
 }
 
-/// Milestones in milliseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, Default)]
+/// Milestones in milliseconds since the Unix epoch. All but the first are counted from the first, by the clock that
+/// nobody sets: what lies between them is how long it took.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
-    pub(crate) started_ms: i64,
+    pub(crate) started: Clock,
     pub(crate) ringing_ms: Option<i64>,
     pub(crate) answered_ms: Option<i64>,
 }
 
-keep::keep!(struct Times { started_ms, ringing_ms, answered_ms });
+keep::keep!(struct Times { started, ringing_ms, answered_ms });
+
+impl Times {
+    /// The moment that a clock shows, in milliseconds since the Unix epoch.
+    pub(crate) fn at(&self, clock: Clock) -> i64 {
+        self.started.later(clock.now)
+    }
+}
 
 /// Something a call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

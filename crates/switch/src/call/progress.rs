@@ -18,7 +18,7 @@ pub(crate) fn on_progress(core: &mut Core, call: &mut Call, response: &Message, 
     call.b.record.remote = Some(flow.remote.to_string());
     call.failover.rang |= status >= 180;
     if call.times.ringing_ms.is_none() && status >= 180 {
-        call.times.ringing_ms = Some(core.clock.unix_ms);
+        call.times.ringing_ms = Some(call.times.at(core.clock));
     }
     // A description nobody can use is no reason to end a call that only rings.
     let body = call
@@ -45,7 +45,7 @@ pub(crate) fn on_answered(core: &mut Core, call: &mut Call, response: &Message, 
         }
     };
     call.stage = Stage::Answered;
-    call.times.answered_ms = Some(core.clock.unix_ms);
+    call.times.answered_ms = Some(call.times.at(core.clock));
     call.media.confirm(core);
     recording::begin(core, call);
     ringing::on_answered(core, call);

@@ -81,6 +81,7 @@ pub(crate) fn on_invite(
             trail,
             Refusal::new(403, text),
         );
+        core.distrust(flow);
         return None;
     };
     trail.step("source", Some(connection.label()), || {
@@ -110,13 +111,17 @@ pub(crate) fn on_invite(
             Proof::Accepted => trail.step("authentication", Some(connection.label()), || {
                 "digest accepted".to_owned()
             }),
-            Proof::Challenge(draft) => {
+            Proof::Challenge { draft, wrong } => {
+                if wrong {
+                    core.distrust(flow);
+                }
                 // Not an attempt yet: the peer comes back with credentials, or never meant to call.
                 core.endpoint.turn_away(core.clock.now, session, *draft);
                 core.stats.challenges += 1;
                 return None;
             }
             Proof::Refused(why) => {
+                core.distrust(flow);
                 refuse(
                     core,
                     session,
@@ -130,6 +135,7 @@ pub(crate) fn on_invite(
             }
         }
     }
+    core.guard.succeeded(flow);
     let domain = connection.record.domain.clone();
     if let Err(refusal) = terms::accept_session_timer(core, session, &connection, &mut trail) {
         if refusal.status == 422 {
@@ -225,8 +231,9 @@ pub(crate) fn on_invite(
         dial_rule,
         places,
         times: Times {
-            started_ms: core.clock.unix_ms,
-            ..Times::default()
+            started: core.clock,
+            ringing_ms: None,
+            answered_ms: None,
         },
         release: None,
         recording: None,

@@ -61,6 +61,15 @@ impl Bindings {
         }
     }
 
+    /// The wall clock was set by so many milliseconds: every binding lasts as long as before.
+    pub(super) fn shift(&mut self, step_ms: i64) {
+        for binding in self.by_domain.values_mut().flat_map(HashMap::values_mut) {
+            let binding = Arc::make_mut(binding);
+            binding.registered_ms = binding.registered_ms.saturating_add(step_ms);
+            binding.expires_ms = binding.expires_ms.saturating_add(step_ms);
+        }
+    }
+
     /// A stream is no more: its peer is reached by its Contact from now on.
     pub(super) fn stream_closed(&mut self, stream: u64) {
         let Some(key) = self.by_stream.remove(&stream) else {

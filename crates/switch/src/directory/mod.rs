@@ -202,6 +202,11 @@ impl Directory {
         self.silent.since_ms(connection)
     }
 
+    /// The wall clock was set by so many milliseconds.
+    pub(crate) fn shift_bindings(&mut self, step_ms: i64) {
+        self.bindings.shift(step_ms);
+    }
+
     /// A stream is no more.
     pub(crate) fn stream_closed(&mut self, stream: u64) {
         self.bindings.stream_closed(stream);
@@ -223,6 +228,18 @@ impl Directory {
                 Some(known.iter().any(|ip| ip.to_canonical() == source))
             }
         }
+    }
+
+    /// Whether a record or a registration says that a peer is at this address. Its cost grows with the number of
+    /// connections.
+    pub(crate) fn is_address_of_a_peer(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        self.connections().any(|connection| {
+            self.is_source_of(connection, source) == Some(true)
+                || self
+                    .binding(connection)
+                    .is_some_and(|binding| binding.received.ip().to_canonical() == source)
+        })
     }
 }
 
