@@ -137,6 +137,8 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     set_up(&connection)?;
     connection.pragma_update(None, "query_only", true)?;
+    // The first read opens the log. Now, and not when something may have happened to the files.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)
 }
 
