@@ -92,6 +92,7 @@ class Switch:
         self.sip_hosts = list(sip)
         self.rtp_first, self.rtp_last = free_range(rtp_ports)
         self.options, self.env = list(options), env
+        self.inherits = []  # descriptors that the process is given
         self.wrapper = list(wrapper)  # a command that becomes the switch: it execs what stands behind it
         self.origin = f"http://127.0.0.1:{self.http_port}"
         self.log_path = self.data.parent / f"{self.data.name}.log"
@@ -111,7 +112,7 @@ class Switch:
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             self.command(), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-            env=clean_environment(self.env),
+            env=clean_environment(self.env), pass_fds=self.inherits,
         )  # fmt: skip
         return self
 

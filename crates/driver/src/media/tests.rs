@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::desk::MediaDesk;
+use crate::inheritance::Inheritance;
 use crate::ports::PortRange;
 use crate::recorder::{Copied, RecorderCounts};
 
@@ -33,6 +34,15 @@ impl World {
     }
 
     fn with(engine: MediaEngine) -> Self {
+        Self::make(engine, Inheritance::default())
+    }
+
+    /// With sockets that an earlier process left.
+    fn after(inheritance: Inheritance) -> Self {
+        Self::make(MediaEngine::best(), inheritance)
+    }
+
+    fn make(engine: MediaEngine, inheritance: Inheritance) -> Self {
         let (shard, mailbox) = mailbox::mailbox(64).expect("mailbox");
         let counts = Arc::new(MediaCounts::default());
         let (recorder, copies, recorder_counts) = RecorderQueue::unread(COPIES);
@@ -52,7 +62,12 @@ impl World {
         )
         .expect("start");
         Self {
-            desk: MediaDesk::new(range, Duration::from_secs(5), commands, Arc::default()),
+            desk: MediaDesk::new(
+                range,
+                Duration::from_secs(5),
+                commands,
+                Arc::new(inheritance),
+            ),
             mailbox,
             counts,
             thread: Some(thread),
@@ -108,10 +123,25 @@ impl World {
     }
 }
 
+impl World {
+    /// Ends, and leaves the sockets of calls with what waits in them.
+    fn end(&mut self) -> Inheritance {
+        self.desk.stop();
+        let thread = self.thread.take().expect("runs");
+        let sockets = thread.join().expect("ends");
+        let held = self.desk.held(Instant::now());
+        let held = sockets
+            .into_iter()
+            .filter(|(key, _)| held.contains(&(key & !1)));
+        Inheritance::of(held.map(|(_, socket)| socket.into()))
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
-        self.desk.stop();
-        self.thread.take().map(thread::JoinHandle::join);
+        if self.thread.is_some() {
+            self.end();
+        }
     }
 }
 
@@ -166,6 +196,68 @@ fn packets_go_both_ways_from_the_ports_that_were_announced_by_every_engine() {
         assert_eq!((stats.a.bytes, stats.a.lost), (50 * 172, 0));
         assert_eq!(world.desk.counts(Instant::now()).quiet, 2);
     }
+}
+
+#[test]
+fn a_relay_comes_back_on_its_ports_with_what_waits_in_them() {
+    let mut world = World::new();
+    let (to_a, to_b) = world.open(RELAY);
+    let over = RelayId(8);
+    let (resting, _) = world.open(over);
+    let close = Command::Close { relay: over };
+    world.desk.command(Instant::now(), close);
+    assert!(matches!(world.event(), Event::Closed { .. }));
+    let left = world.end();
+    drop(world);
+
+    let ((alice, alice_at), (bob, bob_at)) = (phone(), phone());
+    for sequence in 0..20 {
+        alice.send_to(&rtp(1, sequence), to_a).expect("send");
+        bob.send_to(&rtp(2, sequence), to_b).expect("send");
+    }
+    let (late, _) = phone();
+    late.send_to(&rtp(3, 0), resting).expect("send");
+    let mut world = World::after(left);
+    let now = Instant::now();
+    let reopen = Command::Reopen {
+        relay: RELAY,
+        a: to_a,
+        b: to_b,
+        timeout: Duration::ZERO,
+        traffic: Traffic::Rtp,
+    };
+    let opened = Event::Opened {
+        relay: RELAY,
+        a_port: to_a.port(),
+        b_port: to_b.port(),
+    };
+    assert_eq!(world.desk.command(now, reopen.clone()), Some(opened));
+    world.remote(Side::A, alice_at);
+    world.remote(Side::B, bob_at);
+    world.desk.all_are_back(now);
+    for sequence in 0..20 {
+        assert_eq!(receive(&bob), (rtp(1, sequence), to_b));
+        assert_eq!(receive(&alice), (rtp(2, sequence), to_a));
+    }
+    let counts = world.desk.counts(now);
+    assert_eq!(
+        (counts.in_use, counts.quiet),
+        (2, 2),
+        "what rested rests on"
+    );
+
+    // The same ports are not to be had twice, nor from another program.
+    let failed = world.desk.command(
+        now,
+        Command::Reopen {
+            relay: over,
+            a: resting,
+            b: to_b,
+            timeout: Duration::ZERO,
+            traffic: Traffic::Rtp,
+        },
+    );
+    assert!(matches!(failed, Some(Event::OpenFailed { relay, .. }) if relay == over));
 }
 
 #[test]
