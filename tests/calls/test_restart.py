@@ -223,6 +223,7 @@ def test_calls_of_more_shards_than_are_configured_now(surviving, own_switch, rtp
     assert_talk(one, to_a, other, to_b)
     hang_up(two, call, leg)
     only_record(two, call)
+    wait_until("the journal is empty", lambda: two.switch.metric("strowger_journal_calls") == 0)
     crash(two.switch)
     assert two.switch.metric("strowger_shards") == 1
 

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::commands::Failure;
+use crate::control::Door;
 use crate::data_folder::DataFolder;
 use crate::first_key::{self, FirstKey};
 use crate::health::Health;
@@ -57,6 +58,7 @@ pub(crate) struct Node {
     store: Store,
     watch: Watch,
     http: HttpServer,
+    door: Option<Door>,
 }
 
 /// What `/healthz` and `/metrics` look at. The driver is taken out of it when it ends.
@@ -90,6 +92,8 @@ impl Node {
         let store = records::open(config, &folder)?;
         let first =
             first_key::ensure(&folder, &store, jiff::Timestamp::now().as_millisecond()).await?;
+        // The database is ours alone, and so is this.
+        let door_for_commands = Door::open(&config.data);
         if !config.journal {
             // Its calls are over with this start: they must not come back with the next.
             let _ = std::fs::remove_dir_all(config.data.join(JOURNAL_FOLDER));
@@ -137,7 +141,13 @@ impl Node {
             store,
             watch,
             http,
+            door: Some(door_for_commands),
         })
+    }
+
+    /// Where commands of this machine are heard; to be taken once.
+    pub(crate) fn take_door(&mut self) -> Option<Door> {
+        self.door.take()
     }
 
     /// How each part is.

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::Failure;
 use crate::banner::Banner;
 use crate::config::SettingFlags;
-use crate::control::{self, UpgradeWanted};
+use crate::control::{Door, UpgradeWanted};
 use crate::logging;
 use crate::node::Node;
 use crate::notify::{self, ServiceManager};
@@ -73,7 +73,7 @@ async fn serve(
         Some(predecessor) => predecessor.sockets()?,
         None => kept,
     };
-    let node = tokio::select! {
+    let mut node = tokio::select! {
         biased;
         name = signals.next() => {
             info!(signal = name, "told to stop before the start was complete");
@@ -81,7 +81,7 @@ async fn serve(
         }
         node = Node::succeed(config, Inheritance::of(sockets)) => node?,
     };
-    let mut door = control::Door::open(&config.data);
+    let mut door = node.take_door();
     if let Some(predecessor) = predecessor {
         predecessor.ready();
     }
@@ -182,13 +182,13 @@ async fn watch(
     manager: &ServiceManager,
     signals: &mut Signals,
     reload: &mut Signal,
-    door: &mut control::Door,
+    door: &mut Option<Door>,
 ) -> Result<Ending, Failure> {
     let mut pulse = pulse(manager);
     loop {
         tokio::select! {
             name = signals.next() => return Ok(Ending::Signal(name)),
-            wanted = door.next() => {
+            wanted = next_wish(door) => {
                 let binary = wanted.binary.clone();
                 let prepared = tokio::task::spawn_blocking(move || Successor::prepare(&binary));
                 match prepared.await.map_err(Failure::from).flatten() {
@@ -211,6 +211,13 @@ async fn watch(
                 }
             }
         }
+    }
+}
+
+async fn next_wish(door: &mut Option<Door>) -> UpgradeWanted {
+    match door {
+        Some(door) => door.next().await,
+        None => std::future::pending().await,
     }
 }
 
