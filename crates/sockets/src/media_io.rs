@@ -514,6 +514,40 @@ mod tests {
         });
     }
 
+    /// More sockets than requests fit into one call, and more packets than there are buffers.
+    #[test]
+    fn a_flood_on_very_many_sockets_is_taken_and_ends() {
+        const STREAMS: usize = 1_200;
+        const PACKETS: u8 = 3;
+        crate::raise_open_files().expect("enough of them");
+        with_each_engine(|engine| {
+            let mut io = media_io(engine, &Waker::new().expect("waker"));
+            let far = socket();
+            let near: Vec<_> = (0..STREAMS).map(|_| socket()).collect();
+            let to: Vec<_> = near.iter().map(UdpSocket::local).collect();
+            for (key, near) in near.into_iter().enumerate() {
+                io.add(key as u32, near).expect("add");
+            }
+            for _ in 0..2 {
+                for n in 0..PACKETS {
+                    for to in &to {
+                        far.send_to(&[n], *to).expect("send");
+                    }
+                }
+                let mut next = [0; STREAMS];
+                while next.iter().any(|next| *next < PACKETS) {
+                    io.turn(None, |packet| {
+                        let next = &mut next[packet.socket as usize];
+                        assert_eq!(packet.buffer[0], *next);
+                        *next += 1;
+                        None
+                    })
+                    .expect("turn");
+                }
+            }
+        });
+    }
+
     #[test]
     fn a_packet_that_the_network_refuses_is_counted_and_stops_no_other() {
         with_each_engine(|engine| {

@@ -82,7 +82,7 @@ pub(super) struct Ring {
     /// Buffers whose packets are queued or done with. They return to the pool once nothing is queued.
     used: Vec<u16>,
     /// Sockets that have no standing order, and their descriptors.
-    idle: Vec<(u32, Fd)>,
+    idle: VecDeque<(u32, Fd)>,
     /// By key: which of its orders stands.
     orders: Vec<u64>,
     /// Packets that came and were not looked at yet.
@@ -115,7 +115,7 @@ impl Ring {
             destinations: vec![address::empty(); REQUESTS as usize].into_boxed_slice(),
             queued: 0,
             used: Vec::with_capacity(BUFFERS.into()),
-            idle: Vec::new(),
+            idle: VecDeque::new(),
             orders: Vec::new(),
             arrived: VecDeque::with_capacity(BUFFERS.into()),
             failed: 0,
@@ -132,7 +132,7 @@ impl Ring {
             self.orders.resize(index + 1, 0);
         }
         self.orders[index] += 1;
-        self.idle.push((key, Fd(socket.raw())));
+        self.idle.push_back((key, Fd(socket.raw())));
     }
 
     /// Receives no more from the socket `key`, which is not among `sockets` any more. What came from it before is
@@ -162,12 +162,21 @@ impl Ring {
         sockets: &[Option<UdpSocket>],
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        while let Some((key, descriptor)) = self.idle.pop() {
+        if !self.idle.is_empty() {
+            // First free the buffers that lack them.
+            self.flush(sockets);
+        }
+        // As many as there is room for, each once: an order that finds no free buffer ends at once, and there is none as
+        // long as what arrived was not relayed.
+        for _ in 0..self.idle.len() {
+            let Some((key, descriptor)) = self.idle.pop_front() else {
+                break;
+            };
             let receive = opcode::RecvMsgMulti::new(descriptor, &raw const *self.wanted, POOL);
             let name = self.name(key);
             if !self.push(&receive.build().user_data(name)) {
-                self.idle.push((key, descriptor));
-                self.enter(sockets, Some(Duration::ZERO))?;
+                self.idle.push_front((key, descriptor));
+                break;
             }
         }
         if !self.waker_watched {
@@ -175,7 +184,7 @@ impl Ring {
             let watch = opcode::PollAdd::new(waker, libc::POLLIN as u32);
             self.waker_watched = self.push(&watch.build().user_data(WAKER));
         }
-        let timeout = match self.arrived.is_empty() {
+        let timeout = match self.arrived.is_empty() && self.idle.is_empty() {
             true => timeout,
             false => Some(Duration::ZERO),
         };
@@ -370,7 +379,7 @@ impl Ring {
                         && order == Some(name >> ORDER_BIT)
                         && let Some(Some(socket)) = sockets.get(key as usize)
                     {
-                        self.idle.push((key, Fd(socket.raw())));
+                        self.idle.push_back((key, Fd(socket.raw())));
                     }
                 }
             }
