@@ -65,7 +65,8 @@ class Besieged:
 def besieged(own_switch):
     """Ignoring would spare the switch most of it, so nobody is ignored. Memory ends at a limit of the system's, too."""
     wrapper = ("prlimit", f"--data={DATA_LIMIT}")
-    return Besieged(own_switch("--ignore-after-failures", 0, "--port-quiet-seconds", 1, rtp_ports=1000, wrapper=wrapper))
+    options = ("--ignore-after-failures", 0, "--port-quiet-seconds", 1, "--media-timeout-seconds", 0)
+    return Besieged(own_switch(*options, rtp_ports=1000, wrapper=wrapper))
 
 
 def datagrams():
@@ -297,7 +298,7 @@ def test_a_flood_of_invites_without_ack_has_a_bound_and_passes(own_switch):
 
 @pytest.mark.long
 def test_after_a_flood_nothing_is_left(own_switch):
-    besieged = Besieged(own_switch("--ignore-after-failures", 0, "--port-quiet-seconds", 1))
+    besieged = Besieged(own_switch("--ignore-after-failures", 0, "--media-timeout-seconds", 0))
     two, switch = besieged.two, besieged.switch
     for wave in range(4):
         with datagrams() as sock:
