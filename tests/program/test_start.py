@@ -57,8 +57,8 @@ def test_the_database_holds_no_key_in_clear(own_switch):
     switch = own_switch()
     key = switch.key
     switch.stop()
-    for path in switch.data.iterdir():
-        if path.name != "superuser.key":
+    for path in switch.data.rglob("*"):
+        if path.is_file() and path.name != "superuser.key":
             assert key.encode() not in path.read_bytes(), path.name
 
 
