@@ -2,7 +2,8 @@
 //!
 //! The call path does not come here: there every connection and every domain has its counters at hand.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,8 +27,31 @@ const LAST_ATTEMPTS: u32 = 3;
 /// The counters of every connection and of every domain, the same ones for as long as it exists.
 #[derive(Default)]
 pub(crate) struct CounterBook {
-    counters: Mutex<HashMap<ConnectionKey, Arc<ConnectionCounters>>>,
+    counters: Mutex<HashMap<String, OfDomain>>,
+    /// Some counters were forgotten since this was looked at last.
+    forgotten: AtomicBool,
     domains: Mutex<HashMap<String, Arc<DomainCounters>>>,
+}
+
+/// The counters of a domain's connections.
+#[derive(Default)]
+struct OfDomain {
+    /// By orig pattern.
+    connections: HashMap<String, Arc<ConnectionCounters>>,
+    /// One of them has a new maximum.
+    news: Arc<AtomicBool>,
+}
+
+impl OfDomain {
+    fn of(&mut self, orig_match_pattern: &str) -> Arc<ConnectionCounters> {
+        if let Some(known) = self.connections.get(orig_match_pattern) {
+            return Arc::clone(known);
+        }
+        let counters = Arc::new(ConnectionCounters::with_news(Arc::clone(&self.news)));
+        self.connections
+            .insert(orig_match_pattern.to_owned(), Arc::clone(&counters));
+        counters
+    }
 }
 
 impl CounterBook {
@@ -35,21 +59,26 @@ impl CounterBook {
     pub(crate) fn with(maxima: &[CallMaxima]) -> Self {
         let book = Self::default();
         for one in maxima {
-            let counters = Arc::clone(book.lock().entry(one.connection.clone()).or_default());
-            counters.restore(one.month, one.this_month, one.last_month);
+            book.of_key(&one.connection)
+                .restore(one.month, one.this_month, one.last_month);
         }
         book
     }
 
     /// The counters of a connection.
     pub(crate) fn of(&self, connection: &model::Connection) -> Arc<ConnectionCounters> {
-        Arc::clone(self.lock().entry(connection.key()).or_default())
+        self.of_key(&connection.key())
+    }
+
+    fn of_key(&self, key: &ConnectionKey) -> Arc<ConnectionCounters> {
+        let mut book = self.lock();
+        let of_domain = book.entry(key.domain.clone()).or_default();
+        of_domain.of(&key.connection_orig_match_pattern)
     }
 
     /// A reading; zeros where no call ever was.
     pub(crate) fn now(&self, key: &ConnectionKey) -> CountersNow {
-        let counters = self.lock().get(key).map(Arc::clone);
-        counters
+        self.get(key)
             .map(|counters| counters.now(month()))
             .unwrap_or_default()
     }
@@ -76,42 +105,85 @@ impl CounterBook {
 
     /// Forgets the counters of a domain's connections that are gone and carry no call.
     pub(crate) fn keep(&self, domain: &str, connections: &BTreeSet<ConnectionKey>) {
-        self.lock().retain(|key, counters| {
-            key.domain != domain || connections.contains(key) || counters.current() != (0, 0)
+        let mut book = self.lock();
+        let Some(of_domain) = book.get_mut(domain) else {
+            return;
+        };
+        let patterns: HashSet<&str> = connections
+            .iter()
+            .map(|key| key.connection_orig_match_pattern.as_str())
+            .collect();
+        let before = of_domain.connections.len();
+        of_domain.connections.retain(|pattern, counters| {
+            patterns.contains(pattern.as_str()) || counters.current() != (0, 0)
         });
+        if of_domain.connections.len() < before {
+            self.forgotten.store(true, Ordering::Relaxed);
+        }
+        if of_domain.connections.is_empty() {
+            book.remove(domain);
+        }
     }
 
-    /// The maxima of a month that are not what was written last.
-    fn news(&self, month: Month, written: &Written) -> Vec<CallMaxima> {
+    /// The maxima of a month that are not what was written last. `all`: of every connection, for the month is new;
+    /// otherwise of the domains that have news.
+    fn news(&self, month: Month, written: &Written, all: bool) -> Vec<CallMaxima> {
         let book = self.lock();
-        let all = book.iter().map(|(key, counters)| {
-            let now = counters.now(month);
-            (key, (month, now.max_this_month, now.max_last_month))
-        });
-        let news = all.filter(|(key, maxima)| match written.get(key) {
-            Some(before) => before != maxima,
-            // A connection that never carried a call needs no row.
-            None => (maxima.1, maxima.2) != (0, 0),
-        });
-        news.map(|(key, (month, this_month, last_month))| CallMaxima {
-            connection: key.clone(),
-            month,
-            this_month,
-            last_month,
-        })
-        .collect()
+        let mut changed = Vec::new();
+        for (domain, of_domain) in &*book {
+            if !of_domain.news.swap(false, Ordering::Acquire) && !all {
+                continue;
+            }
+            for (pattern, counters) in &of_domain.connections {
+                let now = counters.now(month);
+                let maxima = (month, now.max_this_month, now.max_last_month);
+                let key = ConnectionKey {
+                    domain: domain.clone(),
+                    connection_orig_match_pattern: pattern.clone(),
+                };
+                let is_news = match written.get(&key) {
+                    Some(before) => *before != maxima,
+                    // A connection that never carried a call needs no row.
+                    None => (maxima.1, maxima.2) != (0, 0),
+                };
+                if is_news {
+                    changed.push(CallMaxima {
+                        connection: key,
+                        month,
+                        this_month: maxima.1,
+                        last_month: maxima.2,
+                    });
+                }
+            }
+        }
+        changed
     }
 
-    /// Whether a connection is in the book.
-    fn has(&self, key: &ConnectionKey) -> bool {
-        self.lock().contains_key(key)
+    /// These could not be written: they are news again.
+    fn remind(&self, maxima: &[CallMaxima]) {
+        let book = self.lock();
+        for one in maxima {
+            if let Some(of_domain) = book.get(&one.connection.domain) {
+                of_domain.news.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// The counters of a connection that is in the book.
+    fn get(&self, key: &ConnectionKey) -> Option<Arc<ConnectionCounters>> {
+        let book = self.lock();
+        let of_domain = book.get(&key.domain)?;
+        let counters = of_domain
+            .connections
+            .get(&key.connection_orig_match_pattern);
+        counters.map(Arc::clone)
     }
 
     fn lock_domains(&self) -> MutexGuard<'_, HashMap<String, Arc<DomainCounters>>> {
         self.domains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionKey, Arc<ConnectionCounters>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, OfDomain>> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,6 +200,8 @@ pub(crate) struct MaximaKeeper {
     book: Arc<CounterBook>,
     store: Store,
     written: Written,
+    /// Of which all maxima were looked at.
+    month: Option<Month>,
 }
 
 impl MaximaKeeper {
@@ -137,6 +211,7 @@ impl MaximaKeeper {
             book,
             store,
             written: kept.into_iter().map(known).collect(),
+            month: None,
         }
     }
 
@@ -159,7 +234,9 @@ impl MaximaKeeper {
 
     /// Writes what has changed. False when the store did not take it: it is tried again with the next.
     async fn write(&mut self, month: Month) -> bool {
-        let changed = self.book.news(month, &self.written);
+        let all = self.month != Some(month);
+        let changed = self.book.news(month, &self.written, all);
+        self.month = Some(month);
         if changed.is_empty() {
             return true;
         }
@@ -170,6 +247,7 @@ impl MaximaKeeper {
             .await;
         if let Err(error) = result {
             warn!(%error, connections = changed.len(), "monthly maxima of calls cannot be stored yet");
+            self.book.remind(&changed);
             return false;
         }
         for one in changed {
@@ -177,7 +255,9 @@ impl MaximaKeeper {
             self.written.insert(one.connection, maxima);
         }
         let book = &self.book;
-        self.written.retain(|key, _| book.has(key));
+        if book.forgotten.swap(false, Ordering::Relaxed) {
+            self.written.retain(|key, _| book.get(key).is_some());
+        }
         true
     }
 }

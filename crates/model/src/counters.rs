@@ -8,7 +8,8 @@
 
 use crate::ConnectionKey;
 use crate::datetime::Month;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Which way a call uses a connection, seen from the switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct ConnectionCounters {
     this_month: AtomicU64,
     /// The same for the latest month before.
     last_month: AtomicU64,
+    /// Raised with every new maximum.
+    news: Arc<AtomicBool>,
 }
 
 /// A reading of the counters at one moment.
@@ -83,6 +86,15 @@ pub struct CallMaxima {
 }
 
 impl ConnectionCounters {
+    /// Counters that raise `news` with every new maximum. Many may share it, so that whoever keeps their maxima need
+    /// not look at all of them to find the few that have changed.
+    pub fn with_news(news: Arc<AtomicBool>) -> Self {
+        Self {
+            news,
+            ..Self::default()
+        }
+    }
+
     /// Takes one call's place, or says which limit is full. Every success is paid back by [`release`](Self::release).
     pub fn reserve(
         &self,
@@ -172,12 +184,15 @@ impl ConnectionCounters {
                 Ordering::Relaxed,
             );
             match swapped {
-                Ok(_) if month.number() > known => {
-                    // Later months are greater words, so that the order of two such moves does not matter.
-                    self.last_month.fetch_max(seen, Ordering::Relaxed);
+                Ok(_) => {
+                    if month.number() > known {
+                        // Later months are greater words, so that the order of two such moves does not matter.
+                        self.last_month.fetch_max(seen, Ordering::Relaxed);
+                    }
+                    // Behind the words that it speaks of.
+                    self.news.store(true, Ordering::Release);
                     return;
                 }
-                Ok(_) => return,
                 Err(now) => seen = now,
             }
         }
