@@ -1,14 +1,15 @@
 //! Writes call records to the store without ever making a shard wait.
 //!
 //! Shards put records into a bounded queue; one thread takes them out, gathers them for up to a second and writes
-//! them in one transaction. While the store fails, the thread keeps its batch and tries again, and the queue fills
+//! them in one transaction. It sleeps meanwhile: only the first and the last record of a batch wake it. While the store fails, the thread keeps its batch and tries again, and the queue fills
 //! up behind it. When it is full, records go to the log, whole, so that they can be brought in by hand: a call
 //! that was made must leave a trace.
 
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
@@ -52,6 +53,8 @@ pub(crate) struct CdrQueue {
     queue: SyncSender<Item>,
     counts: Arc<CdrCounts>,
     stored: Arc<AtomicU64>,
+    /// Who writes.
+    writer: Thread,
 }
 
 enum Item {
@@ -76,10 +79,15 @@ impl CdrQueue {
 
     /// Passes a record on. `false` when only the log has it.
     pub(crate) fn push(&self, cdr: Box<Cdr>) -> bool {
-        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = self.counts.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         let item = Item::Record(cdr, Arc::clone(&self.stored));
         match self.queue.try_send(item) {
-            Ok(()) => return true,
+            Ok(()) => {
+                if waiting == BATCH_RECORDS {
+                    self.writer.unpark();
+                }
+                return true;
+            }
             Err(
                 TrySendError::Full(Item::Record(cdr, _))
                 | TrySendError::Disconnected(Item::Record(cdr, _)),
@@ -103,20 +111,15 @@ pub(crate) struct CdrWriter {
 impl CdrWriter {
     /// Starts the thread; `write` stores a batch durably or says why not.
     pub(crate) fn start<E: Display>(
-        write: impl FnMut(&[Cdr]) -> Result<(), E> + Send + 'static,
+        write: impl FnMut(&[Arc<Cdr>]) -> Result<(), E> + Send + 'static,
         counts: Arc<CdrCounts>,
     ) -> io::Result<(CdrQueue, CdrWriter)> {
         let (queue, items) = sync_channel(QUEUE_RECORDS);
-        let queue = CdrQueue {
-            queue,
-            counts: Arc::clone(&counts),
-            stored: Arc::default(),
-        };
         let stopping = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             items,
             write,
-            counts,
+            counts: Arc::clone(&counts),
             stopping: Arc::clone(&stopping),
             given_up: false,
         };
@@ -124,16 +127,24 @@ impl CdrWriter {
             .name("cdr".into())
             .spawn(move || worker.run())?;
         let writer = CdrWriter {
-            queue: queue.queue.clone(),
+            queue: queue.clone(),
             stopping,
             thread,
+        };
+        let queue = CdrQueue {
+            queue,
+            counts,
+            stored: Arc::default(),
+            writer: writer.thread.thread().clone(),
         };
         Ok((queue, writer))
     }
 
     /// Writes what was pushed before and ends.
     pub(crate) fn stop(self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stopping.store(true, Ordering::Release);
+        // It may be letting records gather.
+        self.thread.thread().unpark();
         // Waits while the queue is full; fails only when the thread has ended already.
         let _ = self.queue.send(Item::Stop);
         if self.thread.join().is_err() {
@@ -152,7 +163,7 @@ struct Worker<W> {
     given_up: bool,
 }
 
-impl<E: Display, W: FnMut(&[Cdr]) -> Result<(), E>> Worker<W> {
+impl<E: Display, W: FnMut(&[Arc<Cdr>]) -> Result<(), E>> Worker<W> {
     fn run(mut self) {
         let mut stopping = false;
         while !stopping {
@@ -170,10 +181,10 @@ impl<E: Display, W: FnMut(&[Cdr]) -> Result<(), E>> Worker<W> {
         }
     }
 
-    /// Fills `batch` until it is full, its time is up, or it is time to stop (then `true`).
-    fn gather(&self, batch: &mut Vec<Cdr>, receipts: &mut Vec<Arc<AtomicU64>>) -> bool {
+    /// Fills `batch` with what has come when it is full, its time is up, or it is time to stop (then `true`).
+    fn gather(&self, batch: &mut Vec<Arc<Cdr>>, receipts: &mut Vec<Arc<AtomicU64>>) -> bool {
         let mut take = |cdr: Box<Cdr>, stored| {
-            batch.push(*cdr);
+            batch.push(cdr.into());
             receipts.push(stored);
             receipts.len()
         };
@@ -181,22 +192,34 @@ impl<E: Display, W: FnMut(&[Cdr]) -> Result<(), E>> Worker<W> {
             Ok(Item::Record(cdr, stored)) => take(cdr, stored),
             Ok(Item::Stop) | Err(_) => return true,
         };
-        let deadline = Instant::now() + BATCH_TIME;
+        self.wait_for_company();
         while gathered < BATCH_RECORDS {
-            match self
-                .items
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.items.try_recv() {
                 Ok(Item::Record(cdr, stored)) => gathered = take(cdr, stored),
-                Ok(Item::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
-                Err(RecvTimeoutError::Timeout) => break,
+                Ok(Item::Stop) | Err(TryRecvError::Disconnected) => return true,
+                Err(TryRecvError::Empty) => break,
             }
         }
         false
     }
 
+    /// Lets records gather. None of them wakes the thread, but for the one that makes the batch full: a call would
+    /// pay for that with a system call and a change of threads.
+    fn wait_for_company(&self) {
+        let deadline = Instant::now() + BATCH_TIME;
+        while self.counts.waiting.load(Ordering::Relaxed) < BATCH_RECORDS
+            && !self.stopping.load(Ordering::Acquire)
+        {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::park_timeout(left);
+        }
+    }
+
     /// Writes a batch, however long it takes; when the switch stops, gives up some time.
-    fn store(&mut self, batch: &[Cdr]) {
+    fn store(&mut self, batch: &[Arc<Cdr>]) {
         let mut last_attempts = 0;
         for attempt in 1_u64.. {
             if self.stopping.load(Ordering::Relaxed) {

@@ -928,11 +928,11 @@ async fn bindings(store: &Store) -> Result<Vec<DirectoryChange>, StoreError> {
 fn cdr_sink(
     store: Store,
     bus: Bus,
-) -> impl FnMut(&[Cdr]) -> Result<(), StoreError> + Send + 'static {
+) -> impl FnMut(&[Arc<Cdr>]) -> Result<(), StoreError> + Send + 'static {
     move |batch| {
         store.append_cdrs_blocking(batch.to_vec())?;
         for cdr in batch {
-            bus.emit(bus::Event::CallEnded(Arc::new(cdr.clone())));
+            bus.emit(bus::Event::CallEnded(Arc::clone(cdr)));
         }
         Ok(())
     }

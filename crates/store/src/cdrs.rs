@@ -6,6 +6,7 @@ use crate::session::{Reader, Writer};
 use model::Cdr;
 use rusqlite::types::Value;
 use rusqlite::{named_params, params_from_iter};
+use std::borrow::Borrow;
 
 /// What call records are narrowed by.
 #[derive(Debug, Clone, Default)]
@@ -57,10 +58,11 @@ const INSERT: &str = "INSERT INTO cdrs (call, domain, started_ms, ringing_ms, an
 impl Writer<'_> {
     /// Adds call records; one that is there already, by its id, is left as it is. Returns how many
     /// were new.
-    pub fn insert_cdrs(&mut self, cdrs: &[Cdr]) -> Result<usize> {
+    pub fn insert_cdrs(&mut self, cdrs: &[impl Borrow<Cdr>]) -> Result<usize> {
         let mut statement = self.sql().prepare_cached(INSERT)?;
         let mut added = 0;
         for cdr in cdrs {
+            let cdr: &Cdr = cdr.borrow();
             let record = serde_json::to_string(cdr).map_err(|error| StoreError::Database {
                 why: format!("call record: {error}"),
             })?;

@@ -64,6 +64,7 @@ pub use table::Record;
 
 use engine::{Completion, Engine, ReadJob, WriteJob, guarded};
 use model::{Cdr, Change};
+use std::borrow::Borrow;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -186,7 +187,10 @@ impl Store {
     }
 
     /// [`Store::append_cdrs`] for threads outside an async runtime.
-    pub fn append_cdrs_blocking(&self, cdrs: Vec<Cdr>) -> Result<usize> {
+    pub fn append_cdrs_blocking(
+        &self,
+        cdrs: Vec<impl Borrow<Cdr> + Send + 'static>,
+    ) -> Result<usize> {
         self.write_blocking(move |writer| writer.insert_cdrs(&cdrs))
     }
 

@@ -29,7 +29,7 @@ fn stopping_writes_everything_in_order_and_in_batches() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let store = Arc::clone(&seen);
     let counts = Arc::new(CdrCounts::default());
-    let write = move |batch: &[Cdr]| {
+    let write = move |batch: &[Arc<Cdr>]| {
         assert!(batch.len() <= BATCH_RECORDS);
         store
             .lock()
@@ -62,7 +62,7 @@ fn a_failing_store_is_asked_again_and_loses_nothing() {
     let (report, reports) = mpsc::channel();
     let counts = Arc::new(CdrCounts::default());
     let mut failures = 1;
-    let write = move |batch: &[Cdr]| {
+    let write = move |batch: &[Arc<Cdr>]| {
         if failures > 0 {
             failures -= 1;
             return Err("disk full");
@@ -81,7 +81,7 @@ fn a_failing_store_is_asked_again_and_loses_nothing() {
 fn a_store_that_stays_broken_does_not_keep_the_switch_from_stopping() {
     let (tried, tries) = mpsc::channel();
     let counts = Arc::new(CdrCounts::default());
-    let write = move |_: &[Cdr]| {
+    let write = move |_: &[Arc<Cdr>]| {
         let _ = tried.send(());
         Err("locked")
     };
@@ -106,7 +106,7 @@ fn a_full_queue_goes_to_the_log_and_never_waits() {
     let (entered, inside) = mpsc::channel::<()>();
     let counts = Arc::new(CdrCounts::default());
     let mut blocked = true;
-    let write = move |_: &[Cdr]| {
+    let write = move |_: &[Arc<Cdr>]| {
         if std::mem::take(&mut blocked) {
             entered.send(()).expect("the test listens");
             // Ends when the test drops its end.
