@@ -57,6 +57,10 @@ const KEEP_ALIVE_BYTES: usize = 4;
 /// How often the gauges are brought up to date.
 const GAUGES_EVERY: Duration = Duration::from_millis(250);
 
+/// How long due timers may wait for others to be dealt with in one go. Every transaction ends with timers that nobody
+/// waits for; one by one they would wake the thread several times for each call.
+const TIMER_GRAIN: Duration = Duration::from_millis(5);
+
 /// How soon to look again when the media thread or the recorder had no room.
 const MEDIA_RETRY: Duration = Duration::from_millis(1);
 
@@ -146,6 +150,8 @@ pub(crate) struct Shard {
     failed: Vec<Flow>,
     gauges_due: Instant,
     gauged: bool,
+    /// Timers are not looked at before: see [`TIMER_GRAIN`].
+    timers_rest_until: Instant,
 }
 
 impl Shard {
@@ -189,6 +195,7 @@ impl Shard {
             failed: Vec::new(),
             gauges_due: now,
             gauged: false,
+            timers_rest_until: now,
         })
     }
 
@@ -245,13 +252,7 @@ impl Shard {
     fn turn(&mut self) -> bool {
         let running = self.read_mail();
         self.read_sockets();
-        if self
-            .switch
-            .poll_timeout()
-            .is_some_and(|due| due <= Instant::now())
-        {
-            self.give(Input::Timeout);
-        }
+        self.fire_timers();
         self.send();
         self.report_failures();
         self.gauges();
@@ -259,6 +260,15 @@ impl Shard {
             self.sleep();
         }
         running
+    }
+
+    fn fire_timers(&mut self) {
+        let now = Instant::now();
+        let due = self.switch.poll_timeout().is_some_and(|due| due <= now);
+        if due && now >= self.timers_rest_until {
+            self.timers_rest_until = now + TIMER_GRAIN;
+            self.give(Input::Timeout);
+        }
     }
 
     /// `false` when told to stop.
@@ -484,10 +494,10 @@ impl Shard {
 
     fn sleep(&mut self) {
         let now = Instant::now();
-        let mut timeout = self
-            .switch
-            .poll_timeout()
-            .map(|due| due.saturating_duration_since(now));
+        let mut timeout = self.switch.poll_timeout().map(|due| {
+            due.max(self.timers_rest_until)
+                .saturating_duration_since(now)
+        });
         let shorten = |timeout: Option<Duration>, limit: Duration| {
             Some(timeout.map_or(limit, |t| t.min(limit)))
         };

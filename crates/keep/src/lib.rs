@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A value that can be kept.
@@ -424,6 +425,17 @@ impl<T: Keep> Keep for Option<T> {
 }
 
 impl<T: Keep> Keep for Box<T> {
+    fn keep(&self, out: &mut Writer) {
+        T::keep(self, out);
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        T::kept(input).map(Self::new)
+    }
+}
+
+// Whoever shares a value has a copy of it afterwards.
+impl<T: Keep> Keep for Arc<T> {
     fn keep(&self, out: &mut Writer) {
         T::keep(self, out);
     }

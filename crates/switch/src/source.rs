@@ -85,7 +85,7 @@ impl Identified {
 
 /// Finds the connection that a request comes from.
 pub fn identify(directory: &Directory, attempt: &Attempt) -> Identified {
-    let subjects = Subjects::of(attempt);
+    let subjects = Subjects::of(directory, attempt);
     let mut out = Identified::default();
     let mut best_rank = None;
     for (header, subject) in subjects.each() {
@@ -119,7 +119,7 @@ pub fn verdict(
     connection: &Arc<Connection>,
     attempt: &Attempt,
 ) -> Option<SourceVerdict> {
-    let subjects = Subjects::of(attempt);
+    let subjects = Subjects::of(directory, attempt);
     let header = connection.record.connection_check_orig_matching_sip_header;
     let matches = subjects
         .each()
@@ -178,21 +178,22 @@ pub(crate) fn rank(connection: &Connection) -> impl Ord + use<> {
     )
 }
 
-/// The four URIs a connection may be tested by.
+/// The four URIs a connection may be tested by, as far as there is one and any connection is.
 struct Subjects([(MatchingHeader, Option<Subject>); 4]);
 
 impl Subjects {
-    fn of(attempt: &Attempt) -> Self {
+    fn of(directory: &Directory, attempt: &Attempt) -> Self {
+        let uris = [
+            (MatchingHeader::From, Some(&attempt.from.uri)),
+            (MatchingHeader::To, Some(&attempt.to.uri)),
+            (MatchingHeader::Request, Some(&attempt.request_uri)),
+            (MatchingHeader::Contact, attempt.contact.as_ref()),
+        ];
         let subject = |uri: &Uri| Subject::new(uri.scheme(), uri.user(), uri.host(), uri.port());
-        Self([
-            (MatchingHeader::From, Some(subject(&attempt.from.uri))),
-            (MatchingHeader::To, Some(subject(&attempt.to.uri))),
-            (MatchingHeader::Request, Some(subject(&attempt.request_uri))),
-            (
-                MatchingHeader::Contact,
-                attempt.contact.as_ref().map(subject),
-            ),
-        ])
+        Self(uris.map(|(header, uri)| {
+            let uri = uri.filter(|_| directory.looks_at(header));
+            (header, uri.map(subject))
+        }))
     }
 
     fn each(&self) -> impl Iterator<Item = (MatchingHeader, &Subject)> {

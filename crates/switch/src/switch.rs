@@ -276,6 +276,9 @@ pub(crate) struct Core {
     pub(crate) stats: Counters,
     /// Calls that have taken a place among those whose audio may be converted.
     pub(crate) transcoded_calls: usize,
+    /// Calls that are over and wait for the relay's statistics. Counted as they come and go: looking at all calls
+    /// for it would make each of them dearer the more there are.
+    pub(crate) calls_released: usize,
     pub(crate) out: VecDeque<Output>,
     /// What goes into the journal, before anything of `out` is done.
     pub(crate) entries: VecDeque<Output>,
@@ -350,6 +353,7 @@ impl Switch {
             random,
             stats: Counters::default(),
             transcoded_calls: 0,
+            calls_released: 0,
             out: VecDeque::new(),
             entries: VecDeque::new(),
             touched: Vec::new(),
@@ -458,11 +462,7 @@ impl Switch {
     /// What the shard holds and has done.
     pub fn stats(&self) -> Stats {
         let endpoint = self.core.endpoint.stats();
-        let released = self
-            .calls
-            .iter()
-            .filter(|(_, call)| call.stage == Stage::Released)
-            .count();
+        let released = self.core.calls_released;
         let counters = &self.core.stats;
         let carriers = self.outbound.states();
         let pings = self.pings.stats();
@@ -882,6 +882,9 @@ impl Switch {
         let Some(mut call) = self.calls.try_remove(key.slot) else {
             return;
         };
+        if call.stage == Stage::Released {
+            self.core.calls_released -= 1;
+        }
         for relay in call.media.relays() {
             self.core.relays.remove(&relay);
         }

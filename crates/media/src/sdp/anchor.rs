@@ -10,12 +10,17 @@
 //! change behind us: one session identifier, and a version that grows by one exactly when the
 //! description changes (RFC 3264 §8). [`OriginState`] remembers both, one per leg.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fmt::Write;
+use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 
 use super::connection::Typed;
-use super::{Attribute, Direction, Line, MediaLine, Origin, Security, Session, Setup};
+use super::{Attribute, Direction, Line, MediaLine, Security, Session, Setup};
 use crate::dtls::Fingerprint;
+
+/// What descriptions usually come to, and an origin line at most.
+const PRINTED_BYTES: usize = 512;
+const ORIGIN_BYTES: usize = 96;
 
 /// The relay's end of one media line, towards the leg that gets the description.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -97,37 +102,43 @@ impl OriginState {
         self.version
     }
 
-    /// Writes our origin into `session` and prints it.
-    pub(super) fn print(&mut self, mut session: Session) -> Vec<u8> {
-        let body = {
-            let mut hasher = DefaultHasher::new();
-            let lines = session.lines.iter().filter(|line| line.letter() != b'o');
-            lines.for_each(|line| line.hash(&mut hasher));
-            let mut media = Vec::with_capacity(512);
-            session.media.iter().for_each(|line| line.print(&mut media));
-            media.hash(&mut hasher);
-            hasher.finish()
+    /// Prints a description with our origin in place of the one it has, if it has one.
+    pub(super) fn print(&mut self, session: &Session) -> Vec<u8> {
+        let Session { lines, media } = session;
+        // Everything but the origin first: whether that has changed decides what the origin says.
+        let mut rest = Vec::with_capacity(PRINTED_BYTES);
+        let at = lines.iter().position(|line| line.letter() == b'o');
+        let (before, after) = match at {
+            Some(at) => (&lines[..at], &lines[at + 1..]),
+            None => lines.split_at(lines.len().min(1)),
         };
+        before.iter().for_each(|line| line.print(&mut rest));
+        let origin_at = rest.len();
+        after.iter().for_each(|line| line.print(&mut rest));
+        media.iter().for_each(|line| line.print(&mut rest));
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&rest);
+        let body = hasher.finish();
         match self.last_body.replace(body) {
             Some(last) if last != body => self.version += 1,
             _ => {}
         }
 
-        let (session_id, version) = (self.session_id.to_string(), self.version.to_string());
-        let address = self.address.to_string();
-        let ours = Origin {
-            username: "-",
-            session_id: &session_id,
-            version: &version,
-            address_type: if self.address.is_ipv4() { "IP4" } else { "IP6" },
-            address: &address,
-        };
-        let ours = Line::new(b'o', ours.to_string());
-        match session.lines.iter_mut().find(|line| line.letter() == b'o') {
-            Some(line) => *line = ours,
-            None => session.lines.insert(session.lines.len().min(1), ours),
-        }
-        session.to_bytes()
+        let mut origin = String::with_capacity(ORIGIN_BYTES);
+        // Writing to a `String` does not fail.
+        let _ = write!(
+            origin,
+            "o=- {} {} IN {}\r\n",
+            self.session_id,
+            self.version,
+            Typed(self.address)
+        );
+        // As long as the text and no longer: descriptions are kept for as long as a call lasts.
+        let mut out = Vec::with_capacity(rest.len() + origin.len());
+        out.extend_from_slice(&rest[..origin_at]);
+        out.extend_from_slice(origin.as_bytes());
+        out.extend_from_slice(&rest[origin_at..]);
+        out
     }
 }
 
@@ -163,13 +174,13 @@ pub fn anchored(sdp: &Session, local: &[Option<LocalMedia>], origin: &mut Origin
         anchored_line(media, ours, session_address, restated)
     });
     let media = media.collect();
-    origin.print(Session { lines, media })
+    origin.print(&Session { lines, media })
 }
 
 /// The description for the other leg when the media do not pass through us: only the origin
 /// becomes ours.
 pub fn passthrough(sdp: &Session, origin: &mut OriginState) -> Vec<u8> {
-    origin.print(sdp.clone())
+    origin.print(sdp)
 }
 
 fn anchored_line(

@@ -2,6 +2,9 @@
 
 use super::{Attribute, Codec, Connection, Direction, FORMATS_MAX, Line, SdpError};
 
+/// How many lines are expected below an `m=` line, so that their list rarely grows.
+const LINES_USUAL: usize = 8;
+
 /// One media description (RFC 8866 §5.14): the `m=` line and the lines below it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MediaLine {
@@ -69,20 +72,25 @@ impl MediaLine {
             port_count,
             proto: proto.to_owned(),
             formats,
-            lines: Vec::new(),
+            lines: Vec::with_capacity(LINES_USUAL),
         })
     }
 
     pub(super) fn print(&self, out: &mut Vec<u8>) {
-        let mut text = format!("{} {}", self.media, self.port);
+        let mut digits = DecimalBuffer::default();
+        out.extend_from_slice(b"m=");
+        push_word(out, &self.media);
+        out.push(b' ');
+        out.extend_from_slice(digits.write(self.port));
         if let Some(count) = self.port_count {
-            text.push_str(&format!("/{count}"));
+            out.push(b'/');
+            out.extend_from_slice(digits.write(count));
         }
         for word in std::iter::once(&self.proto).chain(&self.formats) {
-            text.push(' ');
-            text.push_str(word);
+            out.push(b' ');
+            push_word(out, word);
         }
-        Line::new(b'm', text).print(out);
+        out.extend_from_slice(b"\r\n");
         for line in &self.lines {
             line.print(out);
         }
@@ -120,13 +128,20 @@ impl MediaLine {
 
     /// What travels under this line.
     pub fn transport(&self) -> Transport {
-        let proto = self.proto.to_ascii_uppercase();
-        let over_tcp = proto.starts_with("TCP") || proto.contains("/TCP");
-        if over_tcp {
+        let proto = self.proto.as_str();
+        let mut parts = proto.split('/');
+        let begins_with_tcp = |part: &str| {
+            let start = part.get(..3);
+            start.is_some_and(|start| start.eq_ignore_ascii_case("TCP"))
+        };
+        if parts.clone().any(begins_with_tcp) {
             Transport::Other
-        } else if proto.split('/').any(|part| part == "RTP") {
+        } else if parts.any(|part| part.eq_ignore_ascii_case("RTP")) {
             Transport::Rtp
-        } else if matches!(proto.as_str(), "UDPTL" | "UDP") {
+        } else if ["UDPTL", "UDP"]
+            .iter()
+            .any(|name| proto.eq_ignore_ascii_case(name))
+        {
             Transport::Datagrams
         } else {
             Transport::Other
@@ -135,10 +150,13 @@ impl MediaLine {
 
     /// How it is protected.
     pub fn security(&self) -> Security {
-        let proto = self.proto.to_ascii_uppercase();
-        if proto.contains("TLS") {
+        let contains = |name: &[u8]| {
+            let mut windows = self.proto.as_bytes().windows(name.len());
+            windows.any(|window| window.eq_ignore_ascii_case(name))
+        };
+        if contains(b"TLS") {
             Security::Dtls
-        } else if proto.contains("SAVP") {
+        } else if contains(b"SAVP") {
             // SAVP without the TLS prefix but with a fingerprint is how DTLS-SRTP was first done.
             let keyed = self.attribute("crypto").is_some();
             let fingerprint = self.attribute("fingerprint").is_some();
@@ -203,6 +221,33 @@ impl MediaLine {
                 let (format, rest) = attribute.value?.trim_start().split_once(' ')?;
                 (format.parse() == Ok(payload_type)).then_some(rest)
             })
+    }
+}
+
+/// Appends a word of an `m=` line. Anything that would end the line early becomes a space, as in [`Line::new`].
+fn push_word(out: &mut Vec<u8>, word: &str) {
+    let plain = |byte: u8| match byte {
+        b'\r' | b'\n' | 0 => b' ',
+        byte => byte,
+    };
+    out.extend(word.bytes().map(plain));
+}
+
+/// Room for the digits of a port.
+#[derive(Default)]
+struct DecimalBuffer([u8; 5]);
+
+impl DecimalBuffer {
+    fn write(&mut self, mut number: u16) -> &[u8] {
+        let mut at = self.0.len();
+        loop {
+            at -= 1;
+            self.0[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return &self.0[at..];
+            }
+        }
     }
 }
 

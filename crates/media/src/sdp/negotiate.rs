@@ -12,7 +12,7 @@ pub fn make_offer(
     origin: &mut OriginState,
 ) -> Vec<u8> {
     let media = vec![audio_line(local, codecs, direction)];
-    origin.print(describe(local, media))
+    origin.print(&describe(local, media))
 }
 
 /// An answer that accepts the first audio line it can and refuses all others.
@@ -49,7 +49,7 @@ pub fn make_answer(
         }
     });
     let media = media.collect();
-    Ok(origin.print(describe(local, media)))
+    Ok(origin.print(&describe(local, media)))
 }
 
 /// The codec the describing end prefers on its first accepted audio line: what to send to it.

@@ -11,6 +11,9 @@ use super::{
     SESSION_BYTES_MAX,
 };
 
+/// How many lines are expected above the first `m=`, so that their list rarely grows.
+const LINES_USUAL: usize = 6;
+
 /// A session description, kept line by line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Session {
@@ -90,8 +93,8 @@ impl Session {
             .map_or(0, |last| last + 1);
         let bytes = &bytes.slice(..text_bytes);
         let mut session = Self {
-            lines: Vec::new(),
-            media: Vec::new(),
+            lines: Vec::with_capacity(LINES_USUAL),
+            media: Vec::with_capacity(1),
         };
         let mut count = 0;
         let mut start = 0;

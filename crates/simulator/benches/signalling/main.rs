@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo bench -p simulator --bench signalling                  # all of it
-//! cargo bench -p simulator --bench signalling -- calls held    # some: calls, digest, relay, journal, restore, held, growth
+//! cargo bench -p simulator --bench signalling -- calls held    # some of it:
+//!     # calls, digest, relay, journal, restore, held, growth, directory
 //! valgrind --tool=callgrind --toggle-collect='*Player*play*' target/release/deps/signalling-… calls
 //! valgrind --tool=dhat --num-callers=40 target/release/deps/signalling-… held --leave
 //! ```
@@ -12,6 +13,7 @@
 //! of the heap shows at its end what they hold.
 
 mod carriers;
+mod directory;
 mod records;
 mod tape;
 
@@ -89,6 +91,10 @@ fn main() {
     }
     if all || wanted.contains(&"restore") {
         restore(10_000 / scale, journal);
+    }
+    if all || wanted.contains(&"directory") {
+        println!();
+        directory::measure(10_000 / scale);
     }
     if all || wanted.contains(&"held") {
         println!(

@@ -25,8 +25,8 @@ use negotiation::Negotiation;
 
 /// One dialog: the far end of a session, or of one of its forks.
 ///
-/// Its texts are slices of the one message that opened it, so a dialog costs that message's head and
-/// little more.
+/// Its texts are slices of the one message that opened it, until it is confirmed and [`Dialog::detach`] makes them
+/// its own: then it costs no more than what it says.
 pub(crate) struct Dialog {
     /// Empty when the peer is so old that it sends none.
     pub(crate) remote_tag: ByteStr,
@@ -102,6 +102,23 @@ impl Dialog {
             allows_update: response.has_token(Name::Allow, "UPDATE"),
             bears_from_change: bears_from_change(response).unwrap_or(false),
         }
+    }
+
+    /// Lets go of the message that opened the dialog.
+    pub(crate) fn detach(&mut self) {
+        let remote = ByteStr::copy(&self.remote);
+        // The tag stands in what the peer is called, in nearly every message in these very bytes.
+        let tag = self.remote.rfind(&*self.remote_tag);
+        self.remote_tag = match tag {
+            Some(at) => remote.slice_of(&remote[at..at + self.remote_tag.len()]),
+            None => ByteStr::copy(&self.remote_tag),
+        };
+        self.remote = remote;
+        self.target = self.target.detached();
+        for route in &mut self.routes {
+            *route = ByteStr::copy(route);
+        }
+        self.routes.shrink_to_fit();
     }
 
     /// Takes note of what the peer allows and supports, if the message says so.

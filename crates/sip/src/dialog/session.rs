@@ -266,6 +266,12 @@ impl Session {
         }
     }
 
+    /// The call is up: lets go of the messages that its texts are slices of.
+    pub(crate) fn detach(&mut self) {
+        self.call_id = ByteStr::copy(&self.call_id);
+        self.dialogs.iter_mut().for_each(Dialog::detach);
+    }
+
     /// The number for our next request.
     pub(crate) fn next_cseq(&mut self) -> u32 {
         self.cseq += 1;

@@ -35,7 +35,7 @@ impl Endpoint {
             draft.call_id = self.new_call_id();
         }
         draft.method = Method::Invite;
-        draft.from = format!("{};tag={tag}", draft.from).into();
+        draft.from = [&*draft.from, ";tag=", &tag].concat().into();
         let offered = !draft.body.is_empty();
         if offered && draft.content_type.is_none() {
             draft.content_type = Some(SDP);
@@ -445,6 +445,7 @@ impl Endpoint {
         } else if dialog.negotiation != Negotiation::Theirs {
             dialog.negotiation.settle();
         }
+        dialog.detach();
         session.dialogs = vec![dialog];
         session.phase = Phase::Established;
         session.setup = None;

@@ -24,7 +24,8 @@ impl Endpoint {
     pub(crate) fn on_call(&mut self, now: Instant, request: Message, flow: Flow) {
         let key = self.sessions.next_key();
         let tag = token::tag(self.config.owner, key, &mut self.random);
-        let local = format!("{};tag={tag}", request.header(Name::To).unwrap_or_default()).into();
+        let to = request.header(Name::To).unwrap_or_default();
+        let local = [to, ";tag=", &tag].concat().into();
         let mut session = Session::new(Phase::Ringing, tag, request.call_id().clone(), local);
         let offered = has_sdp(&request);
         // Exactly one: this lives as long as the call.
@@ -434,7 +435,12 @@ impl Endpoint {
         let session = SessionId(key);
         match self.forget_success(key) {
             Some(success) if success.reinvite => self.event(Event::OfferAck { session, ack }),
-            Some(_) => self.event(Event::Established { session, ack }),
+            Some(_) => {
+                if let Some(state) = self.sessions.get_mut(key) {
+                    state.detach();
+                }
+                self.event(Event::Established { session, ack });
+            }
             None => {}
         }
     }

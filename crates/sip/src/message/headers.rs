@@ -84,9 +84,12 @@ impl Headers {
 
     /// All lines as names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.lines
-            .split_terminator("\r\n")
-            .filter_map(|line| line.split_once(": "))
+        // The line ends are ours, so that one byte tells them.
+        self.lines.split_terminator('\n').filter_map(|line| {
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            let colon = line.find(':')?;
+            Some((&line[..colon], line[colon..].strip_prefix(": ")?))
+        })
     }
 
     /// The lines as they are sent, each with its line end.

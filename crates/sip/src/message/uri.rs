@@ -7,6 +7,7 @@ use std::str::FromStr;
 use memchr::memchr;
 
 use super::ByteStr;
+use super::headers::push_decimal;
 use super::scan::{self, Params};
 
 /// A URI and the positions of its parts.
@@ -116,6 +117,7 @@ impl Uri {
     /// A `scheme` other than `sips` gives `sip`; a host with nothing legal in it gives `invalid`
     /// (RFC 2606), which resolves nowhere.
     pub fn build(scheme: &str, user: Option<&str>, host: &str, port: Option<u16>) -> Self {
+        // As much as the scheme, the signs between the parts and a port take.
         let mut text = String::with_capacity(16 + user.map_or(0, str::len) + host.len());
         text.push_str(if scheme.eq_ignore_ascii_case("sips") {
             "sips:"
@@ -142,7 +144,8 @@ impl Uri {
             }
         }
         if let Some(port) = port {
-            text.push_str(&format!(":{port}"));
+            text.push(':');
+            push_decimal(&mut text, port.into());
         }
         Self::known(text)
     }
@@ -199,6 +202,17 @@ impl Uri {
                 headers: 11,
             }),
         })
+    }
+
+    /// The same in an allocation of its own: what is kept for long must not hold the whole message it came with.
+    pub(crate) fn detached(&self) -> Self {
+        Self {
+            text: ByteStr::copy(&self.text),
+            kind: match &self.kind {
+                Kind::Sip(parts) => Kind::Sip(parts.clone()),
+                Kind::Other(scheme) => Kind::Other(ByteStr::copy(scheme)),
+            },
+        }
     }
 
     /// The whole URI as written.

@@ -112,6 +112,12 @@ impl Failover {
         !std::mem::replace(&mut self.begun, true)
     }
 
+    /// Nobody else will be tried.
+    pub(crate) fn settle(&mut self) {
+        self.left = VecDeque::new();
+        self.refusal = None;
+    }
+
     /// The next candidate that has a place for the call. Those in quarantine or over a limit are passed over; those that
     /// only look out of order get an emergency call all the same, after the others.
     pub(crate) fn next(

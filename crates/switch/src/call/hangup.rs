@@ -145,6 +145,7 @@ pub(crate) fn release(core: &mut Core, call: &mut Call, mut release: Release, sa
     release.end(call.times.at(core.clock), answered);
     call.release = Some(release);
     call.stage = Stage::Released;
+    core.calls_released += 1;
     call.invite = None;
     call.places = Places::default();
     call.media.close(core);

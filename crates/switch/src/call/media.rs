@@ -56,7 +56,7 @@ use crate::directory::Connection;
 use crate::plan::Candidate;
 use crate::switch::Core;
 use ::media::relay::Side;
-use ::media::sdp::{MediaLine, Session};
+use ::media::sdp::Session;
 use sip::endpoint::Flow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,9 +80,9 @@ pub(crate) enum OfferOutcome {
 struct Offered {
     side: Side,
     /// As its sender made it.
-    said: Session,
-    /// As the other side gets it.
-    given: Session,
+    said: Arc<Session>,
+    /// As the other side gets it; the very same where nobody asks for another.
+    given: Arc<Session>,
     /// It has an answer. Another one may follow as long as the call is not up.
     answered: bool,
 }
@@ -107,7 +107,7 @@ pub(crate) struct CallMedia {
     /// The offer on the table. Its answer tells what its lines mean.
     offered: Option<Offered>,
     /// What each side last said of its lines, by slot, once that was agreed to.
-    heard: [Vec<MediaLine>; 2],
+    heard: [Option<Arc<Session>>; 2],
     /// The called side refused the caller's codecs, and is offered those that we can convert to.
     widened: bool,
     /// Audio is converted, or was: the call has a place among those that may.
@@ -151,7 +151,7 @@ impl CallMedia {
             a,
             b,
             offered: None,
-            heard: [Vec::new(), Vec::new()],
+            heard: [None, None],
             widened: false,
             transcoded: false,
             confirmed: false,
@@ -227,14 +227,14 @@ impl CallMedia {
     /// The caller's offer for another dialog with the called side, by the relays that there are.
     fn offer_anew(&mut self, core: &mut Core, body: &Body) -> OfferOutcome {
         self.secure.forget(Side::B);
-        self.heard[index(Side::B)].clear();
+        self.heard[index(Side::B)] = None;
         let offered = self.offered.as_ref();
         let Some(offered) = offered.filter(|offered| offered.side == Side::A) else {
             // The caller leaves it to the called side to make an offer.
             self.offered = None;
             return OfferOutcome::Ready(body.clone());
         };
-        let said = offered.said.clone();
+        let said = Arc::clone(&offered.said);
         match self.given_for(core, Side::A, &said, false) {
             Ok(given) => {
                 let side = Side::A;
@@ -248,6 +248,14 @@ impl CallMedia {
             }
             Err(why) => OfferOutcome::Unusable(488, why),
         }
+    }
+
+    /// The call is up: gives back what only its setup needed. Most calls never see another description.
+    pub(crate) fn settle(&mut self) {
+        // An offer in the answer of the called side still waits for the ACK.
+        self.offered.take_if(|offered| offered.answered);
+        self.early_answer = None;
+        self.lines.shrink_to_fit();
     }
 
     fn face(&self, side: Side) -> &Face {

@@ -180,6 +180,14 @@ impl Call {
         }
     }
 
+    /// The call is up, for minutes or hours: gives back what only its setup needed.
+    pub(crate) fn settle(&mut self) {
+        self.invite = None;
+        self.trail.shrink();
+        self.failover.settle();
+        self.media.settle();
+    }
+
     /// Whether the caller said it can acknowledge provisional responses (RFC 3262).
     pub(crate) fn caller_takes_reliable(&self) -> bool {
         self.invite.as_deref().is_some_and(|invite| {

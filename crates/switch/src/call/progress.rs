@@ -50,7 +50,7 @@ pub(crate) fn on_answered(core: &mut Core, call: &mut Call, response: &Message, 
     recording::begin(core, call);
     ringing::on_answered(core, call);
     identity::on_answered(call, response);
-    call.invite = None;
+    call.settle();
     core.stats.calls_answered += 1;
     core.endpoint
         .answer(core.clock.now, caller, carried(response), body.bytes);

@@ -22,7 +22,7 @@ pub use route::{Route, Routes};
 use silent::Silent;
 
 use model::pattern::Subject;
-use model::{Binding, ConnectionKey};
+use model::{Binding, ConnectionKey, MatchingHeader};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,6 +72,8 @@ pub struct Directory {
     parts: HashMap<String, Arc<DomainPart>>,
     orig: HostIndex,
     term: HostIndex,
+    /// How many connections are held against each header, by its place in [`MatchingHeader`].
+    headers: [usize; 4],
     addresses: HashMap<String, Arc<[IpAddr]>>,
     bindings: Bindings,
     silent: Silent,
@@ -87,6 +89,7 @@ impl Directory {
                 self.bindings.keep(&part.name, Some(&part));
                 self.silent.keep(&part.name, Some(&part));
                 for connection in &part.connections {
+                    self.headers[header_of(connection)] += 1;
                     self.orig.insert(connection.orig.literal_host(), connection);
                     self.term.insert(connection.term.literal_host(), connection);
                 }
@@ -114,6 +117,7 @@ impl Directory {
 
     fn forget(&mut self, old: Option<Arc<DomainPart>>) {
         for connection in old.iter().flat_map(|part| &part.connections) {
+            self.headers[header_of(connection)] -= 1;
             self.orig.remove(connection.orig.literal_host(), connection);
             self.term.remove(connection.term.literal_host(), connection);
         }
@@ -149,6 +153,11 @@ impl Directory {
     pub fn routes(&self) -> Option<&Routes> {
         let routes = &self.parts.get(SYSTEM)?.routes;
         (!routes.is_empty()).then_some(routes)
+    }
+
+    /// Whether any connection is held against this header. Nearly all are held against From.
+    pub(crate) fn looks_at(&self, header: MatchingHeader) -> bool {
+        self.headers[header as usize] > 0
     }
 
     /// Connections whose orig pattern could match a URI of this host.
@@ -241,6 +250,10 @@ impl Directory {
                     .is_some_and(|binding| binding.received.ip().to_canonical() == source)
         })
     }
+}
+
+fn header_of(connection: &Connection) -> usize {
+    connection.record.connection_check_orig_matching_sip_header as usize
 }
 
 /// Connections by the host of a pattern. Patterns with a wildcard in the host stand in a list of their own,

@@ -28,14 +28,13 @@ pub(crate) fn split_port(host: &str) -> (&str, Option<u16>) {
 pub(super) fn uri(user: &str, host: &str) -> Result<Uri, Refusal> {
     let (name, port) = split_port(host);
     let user = (!user.is_empty()).then_some(user);
-    let uri = Uri::build("sip", user, name, port);
-    if name.is_empty() || Uri::parse(&ByteStr::copy(uri.as_str())).is_err() {
+    if name.is_empty() {
         return Err(Refusal::new(
             404,
             format!("translation gives no usable address: {user:?} at {host:?}"),
         ));
     }
-    Ok(uri)
+    Ok(Uri::build("sip", user, name, port))
 }
 
 /// A Contact with another user: host, port and parameters stay.

@@ -206,11 +206,13 @@ enum Format<'a> {
 impl<'a> Format<'a> {
     fn of(target: &'a Connection) -> Self {
         let text = target.connection_custom_p_asserted_id_format.trim();
-        match text.to_ascii_lowercase().as_str() {
+        let is = |word: &str| text.eq_ignore_ascii_case(word);
+        match text {
             "" | "''" if target.connection_is_carrier_trunk => Self::Asserted,
-            "" | "''" | "none" => Self::Nothing,
-            "passerted" => Self::Asserted,
-            "rpid" => Self::RemoteParty,
+            "" | "''" => Self::Nothing,
+            _ if is("none") => Self::Nothing,
+            _ if is("passerted") => Self::Asserted,
+            _ if is("rpid") => Self::RemoteParty,
             _ if text.contains("[*]") || text.contains(['<', '@']) => Self::Template(text),
             _ => Self::Fixed(text),
         }
@@ -241,7 +243,7 @@ pub fn outbound(call: Outbound<'_>) -> Written {
     let may_name = trusted || !hidden;
     let asserted = "P-Asserted-Identity";
     match Format::of(call.target) {
-        Format::Asserted if may_name => push(asserted, call.from.to_string()),
+        Format::Asserted if may_name => push(asserted, call.from.to_text()),
         Format::RemoteParty if may_name => {
             let privacy = if hidden { "full" } else { "off" };
             let from = call.from;

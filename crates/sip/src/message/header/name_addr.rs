@@ -103,6 +103,21 @@ impl NameAddr {
         })
     }
 
+    /// The address as it is sent: what `to_string` gives, without the formatting machinery.
+    pub fn to_text(&self) -> String {
+        let display = self.display.as_deref().unwrap_or("");
+        let uri = self.uri.as_str();
+        let mut text = String::with_capacity(display.len() + uri.len() + self.params.len() + 8);
+        if self.display.is_some() {
+            push_quoted(&mut text, display);
+            text.push(' ');
+        }
+        for part in ["<", uri, ">", &self.params] {
+            text.push_str(part);
+        }
+        text
+    }
+
     /// The `tag` parameter: the first that has a value, so that a tag which is added after one without counts.
     pub fn tag(&self) -> Option<&str> {
         Params::new(&self.params)
@@ -182,12 +197,7 @@ impl FromStr for NameAddr {
 
 impl fmt::Display for NameAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(display) = &self.display {
-            let mut quoted = String::with_capacity(display.len() + 3);
-            push_quoted(&mut quoted, display);
-            write!(f, "{quoted} ")?;
-        }
-        write!(f, "<{}>{}", self.uri, self.params)
+        f.write_str(&self.to_text())
     }
 }
 

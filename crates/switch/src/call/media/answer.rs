@@ -1,9 +1,10 @@
 //! Answers, and offers where an answer was expected.
 
 use super::body::parse;
-use super::{Body, CallMedia, Path, codecs, index};
+use super::{Body, CallMedia, Offered, Path, codecs, index};
 use crate::switch::Core;
 use ::media::relay::Side;
+use std::sync::Arc;
 
 impl CallMedia {
     /// A description that answers an offer, or makes one where none was made: passed on in our own words.
@@ -27,39 +28,47 @@ impl CallMedia {
         };
         let said = self.slots.by_slot(side, session, false);
         let (from, to) = (self.face(side).policy, self.face(side.other()).policy);
-        let relayed = self.path == Path::Relay;
-        let given = codecs::answer_for_offerer(said.clone(), from, to, &offered.said, relayed);
-        let keyed = match relayed {
-            true => self.secure.take_answer(&mut core.keys, side, from, &said),
-            false => Ok(()),
-        };
-        // Several answers may follow one offer, of several ends that rang (RFC 3261 §13.2.1).
-        let on_the_table = self.offered.insert(offered);
-        on_the_table.answered = true;
-        let offered = on_the_table.clone();
+        if self.path != Path::Relay {
+            // The two ends see to the rest themselves.
+            let given = codecs::answer_for_offerer(said, from, to, &offered.said, false);
+            self.keep_offer(offered);
+            let given = given?;
+            self.slots.agree();
+            return Ok(self.rewritten(side, Arc::new(given), false));
+        }
+        let given = codecs::answer_for_offerer(said.clone(), from, to, &offered.said, true);
+        let keyed = self.secure.take_answer(&mut core.keys, side, from, &said);
+        // Back on the table, for what looks there below.
+        let offered = self.offered.insert(offered).clone();
         let mut given = given?;
         keyed?;
-        if relayed {
-            self.secure
-                .write_answer(&mut core.keys, side.other(), &offered.said, &mut given);
-        }
+        self.secure
+            .write_answer(&mut core.keys, side.other(), &offered.said, &mut given);
         self.accept_offer(core, side.other());
         self.slots.agree();
         self.lines
             .iter_mut()
             .flatten()
             .for_each(|line| line.traffic_before = None);
-        if relayed {
-            self.protect(core, side, false);
-            self.describe(core, side, &said);
-            self.name_payloads(core, side, &offered.given);
-            self.name_payloads(core, side.other(), &given);
-            self.convert(core, &offered, &said, &given);
-            self.plan_noise(core, side, &said, &offered.said, &given);
-            self.plan_ringback(core, &offered, &said, &given);
-        }
-        self.heard[index(side.other())] = offered.said.media;
-        self.heard[index(side)] = said.media;
-        Ok(self.rewritten(side, given, false))
+        self.protect(core, side, false);
+        self.describe(core, side, &said);
+        self.name_payloads(core, side, &offered.given);
+        self.name_payloads(core, side.other(), &given);
+        self.convert(core, &offered, &said, &given);
+        self.plan_noise(core, side, &said, &offered.said, &given);
+        self.plan_ringback(core, &offered, &said, &given);
+        self.heard[index(side.other())] = Some(Arc::clone(&offered.said));
+        self.heard[index(side)] = Some(Arc::new(said));
+        self.keep_offer(offered);
+        Ok(self.rewritten(side, Arc::new(given), false))
+    }
+
+    /// Several answers may follow one offer, of several ends that rang (RFC 3261 §13.2.1); once the call is up there
+    /// is one.
+    fn keep_offer(&mut self, offered: Offered) {
+        self.offered = (!self.confirmed).then_some(Offered {
+            answered: true,
+            ..offered
+        });
     }
 }

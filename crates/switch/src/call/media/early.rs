@@ -53,8 +53,8 @@ impl CallMedia {
         };
         // What the caller says of itself, and what it was told of us.
         let (own, told) = match offered.side {
-            Side::A => (&offered.said, given),
-            Side::B => (said, &offered.given),
+            Side::A => (&*offered.said, given),
+            Side::B => (said, &*offered.given),
         };
         for (slot, line) in self.lines.iter_mut().enumerate() {
             let (Some(line), Some(mine), Some(theirs)) =

@@ -8,6 +8,7 @@ use ::media::relay::{Command, Side, Traffic};
 use ::media::sdp::anchor::{LocalMedia, anchored, passthrough};
 use ::media::sdp::{MediaLine, Session};
 use model::EncryptedAudio;
+use std::sync::Arc;
 
 impl CallMedia {
     /// The offer of the first INVITE, which counts at once; or, without one, a relay for the audio that
@@ -81,7 +82,7 @@ impl CallMedia {
         session: Session,
         once: bool,
     ) -> Result<Offered, String> {
-        let said = self.slots.by_slot(side, session, true);
+        let said = Arc::new(self.slots.by_slot(side, session, true));
         if self.slots.len() > MAX_LINES {
             self.slots.disagree();
             return Err("Too many media lines".to_owned());
@@ -105,9 +106,9 @@ impl CallMedia {
         &mut self,
         core: &mut Core,
         side: Side,
-        said: &Session,
+        said: &Arc<Session>,
         once: bool,
-    ) -> Result<Session, String> {
+    ) -> Result<Arc<Session>, String> {
         let (from, to) = (self.face(side).policy, self.face(side.other()).policy);
         let relayed = self.path == Path::Relay;
         if !relayed {
@@ -117,26 +118,30 @@ impl CallMedia {
                     self.secure.take_offer(side, policy, said)?;
                 }
             }
-            return codecs::offer_for_other(said.clone(), from, to, |_, _| Reach::Direct);
+            if !from.pcmu_only && !to.pcmu_only {
+                return Ok(Arc::clone(said));
+            }
+            let said = Session::clone(said);
+            return codecs::offer_for_other(said, from, to, |_, _| Reach::Direct).map(Arc::new);
         }
         self.secure.take_offer(side, from, said)?;
-        let heard = &self.heard[index(side.other())];
+        let heard = self.heard[index(side.other())].as_deref();
         let widens = self.widened || once;
         let may_transcode = self.may_transcode(core);
         let reach = |slot: usize, line: &MediaLine| {
             if !may_transcode {
                 return codecs::without_transcoding(line);
             }
-            let lacks = match heard.get(slot) {
+            let lacks = match heard.and_then(|heard| heard.media.get(slot)) {
                 Some(said) => !codecs::may_have_one_of(Some(said), line),
                 None => widens,
             };
             if lacks { Reach::Widened } else { Reach::Own }
         };
-        let mut given = codecs::offer_for_other(said.clone(), from, to, reach)?;
+        let mut given = codecs::offer_for_other(Session::clone(said), from, to, reach)?;
         self.secure
             .write_offer(&mut core.keys, side.other(), to, &mut given);
-        Ok(given)
+        Ok(Arc::new(given))
     }
 
     /// Lets what the offer on the table says of its sender count.
@@ -156,13 +161,13 @@ impl CallMedia {
 
     pub(super) fn offer_for_other(&mut self, side: Side) -> Body {
         match &self.offered {
-            Some(offered) => self.rewritten(side, offered.given.clone(), true),
+            Some(offered) => self.rewritten(side, Arc::clone(&offered.given), true),
             None => Body::default(),
         }
     }
 
     /// A description of `side`, by slot and narrowed to what suits both, as the other side gets it.
-    pub(super) fn rewritten(&mut self, side: Side, session: Session, offers: bool) -> Body {
+    pub(super) fn rewritten(&mut self, side: Side, session: Arc<Session>, offers: bool) -> Body {
         let (session, order) = self.slots.for_side(side.other(), session, offers);
         let (face, towards_b) = match side {
             Side::A => (&mut self.b, true),

@@ -109,7 +109,7 @@ impl CallMedia {
         let offerer = offered.side;
         let mut transcodes = false;
         for (slot, line) in self.lines.iter_mut().enumerate() {
-            let lines = [&offered.said, &offered.given, said, given];
+            let lines = [&*offered.said, &*offered.given, said, given];
             let [own, passed_on, said, given] = lines.map(|session| session.media.get(slot));
             let (Some(line), Some(own), Some(passed_on), Some(said), Some(given)) =
                 (line, own, passed_on, said, given)

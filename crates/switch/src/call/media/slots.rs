@@ -7,6 +7,7 @@
 
 use ::media::relay::Side;
 use ::media::sdp::{MediaLine, Session};
+use std::sync::Arc;
 
 /// The lines of a call.
 #[derive(Debug, Default)]
@@ -39,20 +40,21 @@ impl Slots {
         }
         let mut lines: Vec<Option<MediaLine>> = vec![None; self.refused.len()];
         for (at, line) in session.media.drain(..).enumerate() {
-            let bare = line.refused();
             let line = if self.video || !is_video(&line) {
                 line
             } else {
-                bare.clone()
+                line.refused()
             };
             match order.get(at) {
                 Some(slot) => {
-                    self.refused[*slot] = bare;
+                    if !is_refusal_of(&self.refused[*slot], &line) {
+                        self.refused[*slot] = line.refused();
+                    }
                     lines[*slot] = Some(line);
                 }
                 None => {
                     order.push(self.refused.len());
-                    self.refused.push(bare);
+                    self.refused.push(line.refused());
                     lines.push(Some(line));
                 }
             }
@@ -68,9 +70,9 @@ impl Slots {
     pub(super) fn for_side(
         &mut self,
         side: Side,
-        mut session: Session,
+        session: Arc<Session>,
         offers: bool,
-    ) -> (Session, &[usize]) {
+    ) -> (Arc<Session>, &[usize]) {
         let order = &mut self.orders[index(side)];
         if offers {
             for (slot, line) in session.media.iter().enumerate() {
@@ -79,9 +81,15 @@ impl Slots {
                 }
             }
         }
+        if order.iter().copied().eq(0..session.media.len()) {
+            return (session, order);
+        }
         let lines = order.iter().filter_map(|slot| session.media.get(*slot));
-        session.media = lines.cloned().collect();
-        (session, order)
+        let session = Session {
+            lines: session.lines.clone(),
+            media: lines.cloned().collect(),
+        };
+        (Arc::new(session), order)
     }
 
     /// Whether the parts fit together, which those of a call that lived always do.
@@ -120,6 +128,11 @@ fn index(side: Side) -> usize {
     }
 }
 
+/// Whether one line is the other, refused.
+fn is_refusal_of(refused: &MediaLine, line: &MediaLine) -> bool {
+    (&refused.media, &refused.proto, &refused.formats) == (&line.media, &line.proto, &line.formats)
+}
+
 fn is_video(line: &MediaLine) -> bool {
     line.media.eq_ignore_ascii_case("video")
 }
@@ -149,11 +162,11 @@ mod tests {
     fn video_that_is_not_wanted_is_left_out_and_refused() {
         let mut slots = Slots::new(false);
         let offer = slots.by_slot(Side::A, session(&[VIDEO, AUDIO]), true);
-        let (given, order) = slots.for_side(Side::B, offer, true);
+        let (given, order) = slots.for_side(Side::B, Arc::new(offer), true);
         assert_eq!(lines(&given), [("audio".to_owned(), 4000)]);
         assert_eq!(order, [1]);
         let answer = slots.by_slot(Side::B, session(&[AUDIO]), false);
-        let (given, order) = slots.for_side(Side::A, answer, false);
+        let (given, order) = slots.for_side(Side::A, Arc::new(answer), false);
         assert_eq!(
             lines(&given),
             [("video".to_owned(), 0), ("audio".to_owned(), 4000)]
@@ -163,7 +176,7 @@ mod tests {
 
         // The called side offers again, with fax: the caller's lines keep their places.
         let offer = slots.by_slot(Side::B, session(&[AUDIO, FAX]), true);
-        let (given, _) = slots.for_side(Side::A, offer, true);
+        let (given, _) = slots.for_side(Side::A, Arc::new(offer), true);
         let expected = [("video", 0), ("audio", 4000), ("image", 4004)];
         assert_eq!(
             lines(&given),
@@ -177,7 +190,7 @@ mod tests {
     fn an_answer_brings_no_lines() {
         let mut slots = Slots::new(true);
         let offer = slots.by_slot(Side::A, session(&[AUDIO]), true);
-        slots.for_side(Side::B, offer, true);
+        slots.for_side(Side::B, Arc::new(offer), true);
         let answer = slots.by_slot(Side::B, session(&[AUDIO, VIDEO]), false);
         assert_eq!(answer.media.len(), 1);
     }
