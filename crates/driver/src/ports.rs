@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sockets::UdpSocket;
@@ -15,6 +16,13 @@ use sockets::UdpSocket;
 /// How long a pair rests when the configuration says nothing. A far end that never hears our BYE stops after its own
 /// media time-out, far later; these seconds cover packets on the way and a far end that is slow to hang up.
 pub const PORT_QUIET_SECONDS: u64 = 5;
+
+/// How long the ports of a process that is gone may still be its own, from the first of them on: the kernel lets go of
+/// sockets that io_uring received from some time after the process has ended, tens of milliseconds where it is busy.
+const HELD_ON_MAX: Duration = Duration::from_secs(1);
+
+/// How often such a port is tried.
+const HELD_ON_CHECK: Duration = Duration::from_millis(5);
 
 /// Local addresses that one shard may carry media on.
 const MAX_ADDRESSES: usize = 64;
@@ -111,6 +119,8 @@ pub(crate) struct PortPool<B> {
     addresses: HashMap<IpAddr, Pairs>,
     /// Pairs outside of the range that have rested: nobody needs them any more.
     given_up: Vec<PairId>,
+    /// Until when ports of an earlier process are waited for.
+    held_on_until: Option<Instant>,
     next_key: u32,
 }
 
@@ -134,6 +144,7 @@ impl<B: FnMut(SocketAddr) -> io::Result<UdpSocket>> PortPool<B> {
             bind,
             addresses: HashMap::new(),
             given_up: Vec::new(),
+            held_on_until: None,
             next_key: 0,
         }
     }
@@ -195,7 +206,18 @@ impl<B: FnMut(SocketAddr) -> io::Result<UdpSocket>> PortPool<B> {
             pairs.in_use += 1;
             return Ok(Lease { pair, fresh: None });
         }
-        let sockets = bind_pair(&mut self.bind, address, rtp_port).map_err(NoPort::System)?;
+        let until = *self.held_on_until.get_or_insert(now + HELD_ON_MAX);
+        let sockets = loop {
+            match bind_pair(&mut self.bind, address, rtp_port) {
+                Ok(sockets) => break sockets,
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until =>
+                {
+                    thread::sleep(HELD_ON_CHECK);
+                }
+                Err(error) => return Err(NoPort::System(error)),
+            }
+        };
         pairs.unbound.retain(|unbound| *unbound != rtp_port);
         Ok(pairs.bound(address, rtp_port, sockets, &mut self.next_key))
     }
@@ -458,5 +480,19 @@ mod tests {
         assert_eq!((counts.in_use, counts.quiet, counts.free), (1, 1, 1));
         let counts = pool.counts(now + QUIET);
         assert_eq!((counts.in_use, counts.quiet, counts.free), (1, 0, 2));
+    }
+    #[test]
+    fn a_port_that_a_process_which_is_gone_still_holds_is_waited_for() {
+        let range = free_range(2);
+        let mut refusals = 3;
+        let mut pool = PortPool::new(range, QUIET, |address| {
+            if refusals > 0 {
+                refusals -= 1;
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            bind(address)
+        });
+        let claimed = pool.claim(Instant::now(), (LOCAL, range.first).into());
+        assert_eq!(claimed.expect("free by then").pair.rtp_port, range.first);
     }
 }
