@@ -22,7 +22,7 @@ mod key;
 mod seal;
 mod suite;
 
-pub use context::{Context, SrtpError};
+pub use context::{Context, PROGRESS_STEP, SrtpError};
 pub use key::{KeySeed, KeySource, MasterKey, SideKeys};
 pub use suite::Suite;
 

@@ -728,6 +728,7 @@ impl Switch {
             | MediaEvent::OpenFailed { relay, .. }
             | MediaEvent::Timeout { relay, .. }
             | MediaEvent::Secured { relay, .. }
+            | MediaEvent::Progress { relay, .. }
             | MediaEvent::HandshakeFailed { relay, .. }
             | MediaEvent::Closed { relay, .. } => *relay,
         };
@@ -773,6 +774,19 @@ impl Switch {
                     hangup::on_media_timeout(core, call);
                 }
             }
+            MediaEvent::Progress {
+                side,
+                sent,
+                ssrc,
+                index,
+                ..
+            } => core.note(&Command::Resume {
+                relay,
+                side,
+                sent,
+                ssrc,
+                index,
+            }),
             MediaEvent::Secured { side, suite, .. } => {
                 let whose = match side {
                     Side::A => "the caller's",
@@ -980,13 +994,18 @@ impl Core {
     }
 
     pub(crate) fn media(&mut self, command: Command) {
+        self.note(&command);
+        self.out.push_back(Output::Media(command));
+    }
+
+    /// What a relay is to be told again by another process.
+    fn note(&mut self, command: &Command) {
         if self.config.keeps_calls
             && let Some(relay) = command.lasting()
             && let Some(relayed) = self.relays.get_mut(&relay)
         {
-            relayed.told.note(&command, self.base);
+            relayed.told.note(command, self.base);
         }
-        self.out.push_back(Output::Media(command));
     }
 
     pub(crate) fn wake(&mut self, wake: CallWake) {

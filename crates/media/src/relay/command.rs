@@ -254,6 +254,20 @@ pub enum Command {
         /// How.
         protection: Protection,
     },
+    /// How far a stream under keys of signalling had come in an earlier process ([`Event::Progress`]). To be said after
+    /// [`Command::Protect`].
+    Resume {
+        /// Which relay.
+        relay: RelayId,
+        /// Whose keys.
+        side: Side,
+        /// The stream that is sent there, not the one that comes from there.
+        sent: bool,
+        /// The name of the stream.
+        ssrc: u32,
+        /// Rollover counter and sequence number (RFC 3711 §3.3.1).
+        index: u64,
+    },
     /// The handshake of one side, where it is not done, has to end within [`crate::dtls::HANDSHAKE_MAX`] from now.
     Hurry {
         /// Which relay.
@@ -337,6 +351,20 @@ pub enum Event {
         side: Side,
         /// Why.
         why: DtlsError,
+    },
+    /// How far a stream has come that is under keys of signalling, now and then: its rollover counter cannot be read from
+    /// packets, and has to outlive the process.
+    Progress {
+        /// Which relay.
+        relay: RelayId,
+        /// Whose keys.
+        side: Side,
+        /// The stream that is sent there, not the one that comes from there.
+        sent: bool,
+        /// The name of the stream.
+        ssrc: u32,
+        /// Rollover counter and sequence number (RFC 3711 §3.3.1).
+        index: u64,
     },
     /// A side that was expected to send has been silent for the whole timeout. Said once, and
     /// again only after that side was heard or signalling described it anew.

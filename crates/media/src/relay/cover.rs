@@ -3,7 +3,7 @@
 use super::shake::Shake;
 use super::table::{Carries, DropReason};
 use super::{Datagram, Exchange, Protection, Seal, SideKeys};
-use crate::srtp::{Context, SrtpError, Suite};
+use crate::srtp::{Context, PROGRESS_STEP, SrtpError, Suite};
 
 /// The protection of one side.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub(super) enum Cover {
 pub(super) struct Keyed {
     keys: SideKeys,
     contexts: Contexts,
+    /// How far the stream of each direction had come when that was told: what is received, what is sent.
+    told: [Option<(u32, u64)>; 2],
 }
 
 /// The two directions of a side that speaks SRTP.
@@ -45,6 +47,7 @@ impl Cover {
             (_, Protection::Keys(keys)) => Self::Keyed(Box::new(Keyed {
                 contexts: Contexts::new(&keys),
                 keys: *keys,
+                told: [None; 2],
             })),
             (_, Protection::Pending) => Self::Pending,
             (Self::Shaken(kept), Protection::Dtls(terms)) if *kept.terms() == *terms => {
@@ -83,6 +86,38 @@ impl Cover {
             Self::Shaken(shake) => shake.suite().is_some(),
         };
         keys.then_some(()).ok_or(DropReason::NoKeys)
+    }
+
+    /// How far the streams under keys of signalling have come, where that is far enough from what was told to be worth
+    /// telling: whether it is the sent one, its name, its index.
+    pub(super) fn progress(&mut self) -> impl Iterator<Item = (bool, u32, u64)> + use<> {
+        let mut news = [None; 2];
+        if let Self::Keyed(keyed) = self {
+            let contexts = [&keyed.contexts.receive, &keyed.contexts.send];
+            for (at, context) in contexts.into_iter().enumerate() {
+                let now = context.progress();
+                let step =
+                    |it: Option<(u32, u64)>| it.map(|(ssrc, index)| (ssrc, index / PROGRESS_STEP));
+                if step(now) != step(keyed.told[at]) {
+                    keyed.told[at] = now;
+                    news[at] = now.map(|(ssrc, index)| (at == 1, ssrc, index));
+                }
+            }
+        }
+        news.into_iter().flatten()
+    }
+
+    /// Goes on where an earlier process was with the same keys.
+    pub(super) fn resume(&mut self, sent: bool, ssrc: u32, index: u64) {
+        if let Self::Keyed(keyed) = self {
+            let contexts = &mut keyed.contexts;
+            let context = if sent {
+                &mut contexts.send
+            } else {
+                &mut contexts.receive
+            };
+            context.resume(ssrc, index);
+        }
     }
 
     /// Opens a packet.
@@ -133,9 +168,11 @@ impl Keyed {
     fn replace(&mut self, keys: SideKeys) {
         if self.keys.receive != keys.receive {
             self.contexts.receive = Context::new(&keys.receive);
+            self.told[0] = None;
         }
         if self.keys.send != keys.send {
             self.contexts.send = Context::new(&keys.send);
+            self.told[1] = None;
         }
         self.keys = keys;
     }

@@ -234,6 +234,15 @@ impl RelayTable {
                     .set(protection);
                 self.note_shaking(now, relay, side);
             }
+            Command::Resume {
+                relay,
+                side,
+                sent,
+                ssrc,
+                index,
+            } => self.relay_mut(relay)?.streams[side.index()]
+                .cover
+                .resume(sent, ssrc, index),
             Command::Hurry { relay, side } => {
                 let stream = &mut self.relay_mut(relay)?.streams[side.index()];
                 if let Some(shake) = stream.cover.shake() {
@@ -362,10 +371,21 @@ impl RelayTable {
         self.transcoded
     }
 
-    /// Reports sides that have fallen silent. Looks at every relay, so once a second is enough.
+    /// Reports sides that have fallen silent, and how far sealed streams have come. Looks at every relay, so once a second is enough.
     pub fn tick(&mut self, now: Instant, mut report: impl FnMut(Event)) {
         for relay in self.relays.iter_mut().flatten() {
             relay.expire_handshakes(now);
+            for side in [Side::A, Side::B] {
+                for (sent, ssrc, index) in relay.streams[side.index()].cover.progress() {
+                    report(Event::Progress {
+                        relay: relay.id,
+                        side,
+                        sent,
+                        ssrc,
+                        index,
+                    });
+                }
+            }
             if let Some(silent) = relay.newly_silent(now) {
                 report(Event::Timeout {
                     relay: relay.id,

@@ -30,7 +30,8 @@ impl Command {
             | Self::Payloads { relay, .. }
             | Self::Convert { relay, .. }
             | Self::ComfortNoise { relay, .. }
-            | Self::Ringback { relay, .. } => Some(*relay),
+            | Self::Ringback { relay, .. }
+            | Self::Resume { relay, .. } => Some(*relay),
             // The addresses are call control's to know, a recording begins anew, and the rest happens once.
             Self::Open { .. }
             | Self::Reopen { .. }
@@ -49,6 +50,12 @@ impl Told {
             return;
         };
         self.forget(place);
+        if let Command::Protect { side, .. } = command {
+            // Other keys count from the beginning, and the same ones go on being reported.
+            for kind in [RESUME_RECEIVED, RESUME_SENT] {
+                self.forget(kind + side.index() as u8);
+            }
+        }
         let at = self.0.len();
         self.0.extend_from_slice(&[place, 0, 0]);
         let mut out = Writer::over(std::mem::take(&mut self.0), base);
@@ -113,6 +120,8 @@ const PAYLOADS: u8 = 10;
 const CONVERT: u8 = 12;
 const NOISE: u8 = 14;
 const RINGBACK: u8 = 16;
+const RESUME_RECEIVED: u8 = 18;
+const RESUME_SENT: u8 = 20;
 
 fn place(command: &Command) -> Option<u8> {
     let of = |kind: u8, side: &Side| Some(kind + side.index() as u8);
@@ -126,6 +135,10 @@ fn place(command: &Command) -> Option<u8> {
         Command::Convert { side, .. } => of(CONVERT, side),
         Command::ComfortNoise { side, .. } => of(NOISE, side),
         Command::Ringback { side, .. } => of(RINGBACK, side),
+        Command::Resume { side, sent, .. } => match sent {
+            false => of(RESUME_RECEIVED, side),
+            true => of(RESUME_SENT, side),
+        },
         _ => None,
     }
 }
@@ -176,6 +189,16 @@ fn keep_words(command: &Command, out: &mut Writer) {
             side: _,
             ringback,
         } => ringback.keep(out),
+        Command::Resume {
+            relay: _,
+            side: _,
+            sent: _,
+            ssrc,
+            index,
+        } => {
+            ssrc.keep(out);
+            index.keep(out);
+        }
         Command::LatchOnce { relay: _, side: _ } => {}
         Command::Open { .. }
         | Command::Reopen { .. }
@@ -235,6 +258,13 @@ fn kept_words(relay: RelayId, place: u8, input: &mut Reader<'_>) -> Result<Comma
             relay,
             side,
             ringback: Option::<Box<Ringback>>::kept(input)?,
+        },
+        kind @ (RESUME_RECEIVED | RESUME_SENT) => Command::Resume {
+            relay,
+            side,
+            sent: kind == RESUME_SENT,
+            ssrc: u32::kept(input)?,
+            index: u64::kept(input)?,
         },
         _ => return Err(Damaged::Value("relay command")),
     })

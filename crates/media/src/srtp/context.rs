@@ -20,6 +20,13 @@ const RTCP_INDEX_BYTES: usize = 4;
 
 const ENCRYPTED: u32 = 1 << 31;
 
+/// Packets after which it is time to note how far a stream has come. A quarter of the sequence numbers: with a few
+/// seconds of packets on top, the nearest index is still the right one.
+pub const PROGRESS_STEP: u64 = 1 << 14;
+
+/// Reports that nobody sends in so many packets, which are half a minute at least.
+const REPORTS_PER_STEP: u64 = 1 << 10;
+
 /// Why a packet was neither sealed nor opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SrtpError {
@@ -90,6 +97,24 @@ impl Context {
     /// What it seals or opens with.
     pub fn suite(&self) -> Suite {
         self.suite
+    }
+
+    /// The stream that was used last, and how far it has come.
+    pub fn progress(&self) -> Option<(u32, u64)> {
+        let latest = self.streams.first()?;
+        Some((latest.ssrc, latest.packets.highest()?))
+    }
+
+    /// Goes on with a stream of an earlier context of the same key, which had come about as far: the sequence numbers
+    /// alone do not tell how often they rolled over. Its reports begin at a number that it has not used either, for
+    /// nobody sends as many reports as that in so many packets.
+    pub fn resume(&mut self, ssrc: u32, index: u64) {
+        self.stream(ssrc).packets = Seen::at(index);
+        let part = (index / PROGRESS_STEP + 1) * REPORTS_PER_STEP;
+        let reports = u32::try_from(part)
+            .unwrap_or(ENCRYPTED - 1)
+            .min(ENCRYPTED - 1);
+        self.report_index = self.report_index.max(reports);
     }
 
     /// Seals an RTP packet.
@@ -350,6 +375,44 @@ mod tests {
         let mut report = hex("81c8000b cafebabe");
         report.extend_from_slice(&[0xab; 16]);
         report
+    }
+
+    #[test]
+    fn a_successor_goes_on_behind_a_rollover() {
+        for suite in [Suite::Aes128CmSha1_80, Suite::Aes256Gcm] {
+            let key = KeySource::new(&KeySeed([9; 32])).key(suite);
+            let (mut sender, mut receiver) = (Context::new(&key), Context::new(&key));
+            let mut told = None;
+            let mut reports = Vec::new();
+            for number in 65_000..70_000_u32 {
+                let sealed = worked(&packet(number as u16), |it| sender.seal(it)).unwrap();
+                worked(&sealed, |it| receiver.open(it)).unwrap();
+                if u64::from(number) % PROGRESS_STEP == 0 {
+                    told = sender.progress();
+                    reports.push(worked(&report(), |it| sender.seal_report(it)).unwrap());
+                }
+            }
+            assert_eq!(told, Some((7, 4 * PROGRESS_STEP)));
+            let (ssrc, index) = told.unwrap();
+            let (mut sender, mut other) = (Context::new(&key), Context::new(&key));
+            sender.resume(ssrc, index);
+            other.resume(ssrc, index);
+            for number in 70_250..70_300_u32 {
+                let plain = packet(number as u16);
+                let sealed = worked(&plain, |it| sender.seal(it)).unwrap();
+                assert_eq!(
+                    worked(&sealed, |it| receiver.open(it)),
+                    Ok(plain.clone()),
+                    "{suite:?}"
+                );
+                assert_eq!(worked(&sealed, |it| other.open(it)), Ok(plain));
+            }
+            // Who knows nothing of the rollover opens nothing.
+            let sealed = worked(&packet(5_000), |it| sender.seal(it)).unwrap();
+            assert!(worked(&sealed, |it| Context::new(&key).open(it)).is_err());
+            let again = worked(&report(), |it| sender.seal_report(it)).unwrap();
+            assert!(!reports.contains(&again), "no number of a report twice");
+        }
     }
 
     #[test]

@@ -15,6 +15,19 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// The same stream, of which all but the highest index was forgotten.
+    pub(super) fn at(index: u64) -> Self {
+        Self {
+            highest: index.min(INDEX_MAX),
+            window: 1,
+        }
+    }
+
+    /// The highest index, if there was any.
+    pub(super) fn highest(&self) -> Option<u64> {
+        (self.window != 0).then_some(self.highest)
+    }
+
     /// The index of an RTP packet: the one nearest to the highest that has this sequence number. `None` beyond the
     /// last one, after which a key must not be used.
     pub(super) fn estimate(&self, sequence: u16) -> Option<u64> {

@@ -1,7 +1,7 @@
 //! Calls that outlive the process of the switch, message by message.
 
 use crate::wire::{CARRIER, PBX, Wire};
-use media::relay::{Command, Side};
+use media::relay::{Command, Event, Side};
 use media::sdp::Session;
 use model::ReleaseSide;
 use proptest::prelude::*;
@@ -123,6 +123,44 @@ fn relays_come_back_on_their_ports_and_hear_the_last_words_again() {
             .iter()
             .any(|it| matches!(it, Command::LatchOnce { side: Side::A, .. }))
     );
+}
+
+#[test]
+fn how_far_sealed_streams_have_come_is_told_again() {
+    let mut wire = Wire::new(|_, _| ());
+    wire.talk("", "");
+    let relay = match wire.world.orders().first() {
+        Some(Command::Open { relay, .. }) => *relay,
+        other => panic!("{other:?}"),
+    };
+    let (side, ssrc) = (Side::B, 7);
+    for (sent, index) in [(true, 1 << 14), (false, 1 << 15), (true, 1 << 16)] {
+        let event = Event::Progress {
+            relay,
+            side,
+            sent,
+            ssrc,
+            index,
+        };
+        wire.world.media_says(0, event);
+    }
+    restart(&mut wire);
+    let is_resume = |command: &&Command| matches!(command, Command::Resume { .. });
+    let resumed: Vec<Command> = wire
+        .world
+        .orders()
+        .iter()
+        .filter(is_resume)
+        .cloned()
+        .collect();
+    let resume = |sent, index| Command::Resume {
+        relay,
+        side,
+        sent,
+        ssrc,
+        index,
+    };
+    assert_eq!(resumed, [resume(false, 1 << 15), resume(true, 1 << 16)]);
 }
 
 #[test]
