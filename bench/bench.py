@@ -122,7 +122,7 @@ def measure_calls(options, folder, kinds, held=True, **more):
         while running:
             running.pop().stop()
         # A system that has not carried load yet: else the calls held are served from what is already its own.
-        for kind in kinds if held else ():
+        for kind in kinds if held and options.held else ():
             system = kind(carriers.address, **more)
             running.append(system.start())
             figures[system.name]["kib_per_call"] = call_memory(system, carriers, options)
@@ -284,7 +284,7 @@ def main():
     parser.add_argument("--runs", type=int)
     parser.add_argument("--calls", type=int, help="calls of one run")
     parser.add_argument("--rate", type=int, default=500, help="calls per second")
-    parser.add_argument("--held", type=int, help="calls held at once for the memory figure")
+    parser.add_argument("--held", type=int, help="calls held at once for the memory figure; 0 leaves it out")
     parser.add_argument("--hold-rate", type=int, default=200, help="calls per second while they are built up")
     parser.add_argument("--settle", type=int, help="seconds until held calls are looked at; transactions last 32")
     parser.add_argument("--streams", type=int, default=200, help="RTP streams, two per call")

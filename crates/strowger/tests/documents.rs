@@ -13,6 +13,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/connections.md",
     "docs/getting-started.md",
     "docs/operations.md",
+    "docs/performance.md",
     "docs/routing.md",
 ];
 
