@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::commands::Failure;
@@ -30,6 +31,16 @@ const FAILED: &str = "failed";
 pub(crate) struct Door {
     /// None where there cannot be a socket: then nothing is ever heard.
     listener: Option<UnixListener>,
+    /// Who is being heard. Kept here and not in [`next`](Self::next), which is left and begun again whenever the switch has
+    /// something else to do.
+    hearing: Option<Hearing>,
+}
+
+/// Somebody who has connected, and what was said so far.
+struct Hearing {
+    client: UnixStream,
+    said: Vec<u8>,
+    until: Instant,
 }
 
 /// Somebody wants this switch to be replaced.
@@ -53,27 +64,54 @@ impl Door {
         }
         Self {
             listener: listener.ok(),
+            hearing: None,
         }
     }
 
-    /// The next wish. Whoever does not make itself understood is let go.
+    /// The next wish. Whoever does not make itself understood is let go. Nothing is lost by not waiting to the end.
     pub(crate) async fn next(&mut self) -> UpgradeWanted {
         let Some(listener) = &self.listener else {
             return std::future::pending().await;
         };
         loop {
-            let mut client = match listener.accept().await {
-                Ok((client, _)) => client,
-                Err(error) => {
-                    warn!(%error, "a command cannot be heard");
-                    tokio::time::sleep(PATIENCE).await;
-                    continue;
+            let Some(hearing) = &mut self.hearing else {
+                match listener.accept().await {
+                    Ok((client, _)) => {
+                        self.hearing = Some(Hearing {
+                            client,
+                            said: Vec::new(),
+                            until: Instant::now() + PATIENCE,
+                        });
+                    }
+                    Err(error) => {
+                        warn!(%error, "a command cannot be heard");
+                        tokio::time::sleep(PATIENCE).await;
+                    }
                 }
+                continue;
             };
-            if let Ok(Ok(binary)) = tokio::time::timeout(PATIENCE, wish(&mut client)).await {
+            let heard = tokio::time::timeout_at(hearing.until, hearing.wish()).await;
+            let client = self.hearing.take().map(|hearing| hearing.client);
+            if let (Ok(Ok(binary)), Some(client)) = (heard, client) {
                 return UpgradeWanted { binary, client };
             }
         }
+    }
+}
+
+impl Hearing {
+    async fn wish(&mut self) -> io::Result<PathBuf> {
+        while !self.said.ends_with(b"\n") {
+            let room = COMMAND_BYTES_MAX.saturating_sub(self.said.len() as u64);
+            let mut reader = (&mut self.client).take(room);
+            if reader.read_buf(&mut self.said).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.said.pop();
+        let binary = self.said.strip_prefix(UPGRADE);
+        let binary = binary.ok_or(ErrorKind::InvalidData)?.to_vec();
+        Ok(PathBuf::from(std::ffi::OsString::from_vec(binary)))
     }
 }
 
@@ -87,19 +125,6 @@ impl UpgradeWanted {
         // Whoever asked may be gone.
         let _ = self.client.write_all(line.as_bytes()).await;
     }
-}
-
-async fn wish(client: &mut UnixStream) -> io::Result<PathBuf> {
-    let mut bytes = Vec::new();
-    let mut reader = client.take(COMMAND_BYTES_MAX);
-    while !bytes.ends_with(b"\n") {
-        if reader.read_buf(&mut bytes).await? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-    }
-    bytes.pop();
-    let binary = bytes.strip_prefix(UPGRADE).ok_or(ErrorKind::InvalidData)?;
-    Ok(PathBuf::from(std::ffi::OsString::from_vec(binary.to_vec())))
 }
 
 /// Asks the switch of a data folder to be replaced by `binary`, and waits for what comes of it: one sentence.
@@ -163,6 +188,24 @@ mod tests {
         assert_eq!(why, "There is no such file.");
         let mode = std::fs::metadata(folder.path().join(SOCKET)).expect("there");
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+    }
+
+    /// The switch looks after itself every few seconds, and let go whoever was just speaking.
+    #[tokio::test]
+    async fn a_wish_is_heard_though_the_listener_turned_away_in_between() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut door = Door::open(folder.path());
+        let mut stream = BlockingStream::connect(folder.path().join(SOCKET)).expect("connects");
+        stream.write_all(b"upgrade /bin").expect("sent");
+        while !door.hearing.as_ref().is_some_and(|it| !it.said.is_empty()) {
+            tokio::select! {
+                biased;
+                _ = door.next() => panic!("only half of it was said"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        stream.write_all(b"/true\n").expect("sent");
+        assert_eq!(door.next().await.binary, Path::new("/bin/true"));
     }
 
     #[test]
