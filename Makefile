@@ -57,7 +57,7 @@ simulate: tools ## calls over networks that lose, double, reorder and delay, and
 
 .PHONY: scenarios
 scenarios: build peers ## the binary against SIPp, Kamailio, Asterisk and other peers, and HTTP clients
-	STROWGER_BIN=$(BINARY) tests/run -m "not long"
+	STROWGER_BIN=$(BINARY) tests/run -m "not long" -n 2 --dist loadfile
 
 .PHONY: test
 test: lint unit simulate scenarios ## everything that has to pass before a change lands

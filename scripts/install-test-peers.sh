@@ -29,6 +29,7 @@ peers=(
     libopus0:/usr/lib/x86_64-linux-gnu/libopus.so.0
     libspandsp2:/usr/lib/x86_64-linux-gnu/libspandsp.so.2
     python3-pytest:/usr/lib/python3/dist-packages/pytest/__init__.py
+    python3-pytest-xdist:/usr/lib/python3/dist-packages/xdist/__init__.py
     gcc:/usr/bin/gcc
     libc6-dev:/usr/include/stdio.h
 )

@@ -1,13 +1,25 @@
 """Free ports of this machine, each handed out once per test run."""
 
+import os
 import random
 import socket
 
 # Below Linux' ephemeral range (32768 and up), so that no client socket takes a port between our look and its use.
 # Single ports and ranges have a region each: a few scattered single ports would leave no room for a long range.
-FIRST, LAST = 10_000, 13_998
-RANGES_FIRST, RANGES_LAST = 14_000, 32_000
+# Where several processes share the tests, each has a part of both to itself.
+_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _processes
 _taken = set()
+
+
+def _share(first, last):
+    """This process's part of the ports from `first` on and below `last`; begins and ends even."""
+    each = (last - first) // _processes // 2 * 2
+    return first + _process * each, first + (_process + 1) * each
+
+
+FIRST, LAST = _share(10_000, 13_998)
+RANGES_FIRST, RANGES_LAST = _share(14_000, 32_000)
 
 
 def _bindable(host, port):
