@@ -197,7 +197,7 @@ mod tests {
         let mut door = Door::open(folder.path());
         let mut stream = BlockingStream::connect(folder.path().join(SOCKET)).expect("connects");
         stream.write_all(b"upgrade /bin").expect("sent");
-        while !door.hearing.as_ref().is_some_and(|it| !it.said.is_empty()) {
+        while door.hearing.as_ref().is_none_or(|it| it.said.is_empty()) {
             tokio::select! {
                 biased;
                 _ = door.next() => panic!("only half of it was said"),
