@@ -30,8 +30,8 @@ use crate::wav;
 const TALK: Duration = Duration::from_millis(3_000);
 /// How long the called phone rings before it is picked up.
 const RING: Duration = Duration::from_millis(800);
-/// Ports for media: one call takes four, and a few lie idle between calls.
-const RTP_PORTS: u16 = 40;
+/// Ports for media: one call takes four, and as many again make room for chance.
+const RTP_PORTS: u16 = 8;
 /// Tries at finding ports that nobody uses.
 const PORT_TRIES: usize = 50;
 /// The record is written behind the call, not in it; this is how long we wait for it.
