@@ -131,11 +131,13 @@ impl Writer {
     }
 
     /// A single byte.
+    #[inline]
     pub fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
 
     /// A number, in fewer bytes the smaller it is.
+    #[inline]
     pub fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.bytes.push(number as u8 | 0x80);
@@ -145,17 +147,20 @@ impl Writer {
     }
 
     /// Bytes with their number in front.
+    #[inline]
     pub fn slice(&mut self, slice: &[u8]) {
         self.number(slice.len() as u64);
         self.bytes.extend_from_slice(slice);
     }
 
     /// Bytes without their number.
+    #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Text.
+    #[inline]
     pub fn text(&mut self, text: &str) {
         self.slice(text.as_bytes());
     }

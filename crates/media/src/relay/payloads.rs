@@ -4,6 +4,7 @@ use crate::recorder::{Coding, Meaning};
 use crate::rtp;
 use crate::sdp::MediaLine;
 use keep::{Damaged, Keep, Reader, Writer};
+use std::sync::LazyLock;
 
 /// No payload type, so that a list of them can end with it.
 const NO_MORE: u8 = 0xff;
@@ -20,6 +21,9 @@ pub struct Payloads {
     telephone_events: u128,
 }
 
+/// What everybody knows, worked out once.
+static USUAL: LazyLock<Payloads> = LazyLock::new(Payloads::worked_out);
+
 impl std::fmt::Debug for Payloads {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let events: Vec<_> = (0..128_u8)
@@ -33,6 +37,12 @@ impl std::fmt::Debug for Payloads {
 
 impl Default for Payloads {
     fn default() -> Self {
+        USUAL.clone()
+    }
+}
+
+impl Payloads {
+    fn worked_out() -> Self {
         let mut payloads = Self {
             clock_rate_hz: [DEFAULT_CLOCK_RATE_HZ; 128],
             codings: [Coding::Other; 128],
@@ -56,7 +66,7 @@ impl Keep for Payloads {
             codings,
             telephone_events,
         } = self;
-        let usual = Self::default();
+        let usual = &*USUAL;
         telephone_events.keep(out);
         for at in 0..128 {
             if clock_rate_hz[at] != usual.clock_rate_hz[at] || codings[at] != usual.codings[at] {
