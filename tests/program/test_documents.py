@@ -24,6 +24,8 @@ def commands(document, switch):
     # A person is slower than a shell: SIPp's callee keeps its port for four seconds after its last call.
     is_bound = f"grep -q ':{callee:04X} ' /proc/net/udp"
     script = re.sub(r"^sipp -sn uas", f"while {is_bound}; do sleep 0.1; done\n\\g<0>", script, flags=re.MULTILINE)
+    # In the background it may take longer to begin than a person takes to type the next line.
+    script = re.sub(r"^(sipp -sn uas.*)$", f"\\1\nuntil {is_bound}; do sleep 0.1; done", script, flags=re.MULTILINE)
     for there, here in (
         (r"127\.0\.0\.1:8080", f"127.0.0.1:{switch.http_port}"),
         (r"127\.0\.0\.1:5060", f"127.0.0.1:{switch.sip_port}"),
