@@ -461,24 +461,18 @@ fn a_recorded_relay_hands_copies_over_and_waits_for_nobody() {
     };
     world.desk.command(Instant::now(), record);
     let before = Instant::now();
-    // The command does not come the way packets come: it is there when something is copied.
-    let mut sequence = 0;
-    let mut pass = |world: &mut World| {
-        sequence += 1;
-        alice.send_to(&rtp(1, sequence), to_a).expect("send");
-        assert_eq!(receive(&bob), (rtp(1, sequence), to_b));
-        world
-            .copies
-            .try_recv()
-            .ok()
-            .map(|copied| (sequence, copied))
-    };
-    let mut taken = vec![(0..1_000).find_map(|_| pass(&mut world)).expect("a copy")];
-    let first = taken[0].0;
-    for number in first + 1..=first + 50 {
+    let pass = |number| {
         alice.send_to(&rtp(1, number), to_a).expect("send");
         assert_eq!(receive(&bob), (rtp(1, number), to_b));
-    }
+    };
+    // The command does not come the way packets come: it is there when something is copied.
+    let begun = (1..=1_000).find_map(|number| {
+        pass(number);
+        Some((number, world.copies.try_recv().ok()?))
+    });
+    let mut taken = vec![begun.expect("a copy")];
+    let first = taken[0].0;
+    (first + 1..=first + 50).for_each(pass);
     taken.extend((first + 1..).map_while(|number| Some((number, world.copies.try_recv().ok()?))));
     assert_eq!(taken.len(), 1 + COPIES, "the rest found no room");
     for (number, copied) in taken {
