@@ -77,7 +77,7 @@ impl MediaDesk {
                 b,
                 timeout,
                 traffic,
-            } => (relay, self.claim_both(now, a, b), timeout, traffic),
+            } => (relay, self.both(now, [a, b], Self::claim), timeout, traffic),
             other => {
                 self.pass(MediaMail::Command(other));
                 return None;
@@ -177,6 +177,7 @@ impl MediaDesk {
         }
     }
 
+    /// Two pairs of ports that are free.
     fn lease_both(
         &mut self,
         now: Instant,
@@ -186,51 +187,37 @@ impl MediaDesk {
         if self.backlog.len() >= BACKLOG_COMMANDS {
             return Err("the media thread is behind".into());
         }
-        let a = self.pool.lease(now, a).map_err(|error| error.to_string())?;
-        let a = self.adopt(a);
-        match self.pool.lease(now, b) {
-            Ok(b) => Ok((a, self.adopt(b))),
-            Err(error) => {
-                self.pool.release(now, a);
-                Err(error.to_string())
-            }
-        }
+        self.both(now, [a, b], Self::lease)
     }
 
-    /// The very ports that a relay of an earlier process had.
-    fn claim_both(
+    /// What `one` gives for each place, or nothing: where the second fails, the first is given back.
+    fn both<P>(
         &mut self,
         now: Instant,
-        a: SocketAddr,
-        b: SocketAddr,
+        [a, b]: [P; 2],
+        one: fn(&mut Self, Instant, P) -> Result<PairId, String>,
     ) -> Result<(PairId, PairId), String> {
-        let a = self.claim(now, a)?;
-        match self.claim(now, b) {
-            Ok(b) => Ok((a, b)),
-            Err(why) => {
-                self.pool.release(now, a);
-                Err(why)
-            }
-        }
+        let a = one(self, now, a)?;
+        let b = one(self, now, b).inspect_err(|_| self.pool.release(now, a))?;
+        Ok((a, b))
     }
 
-    fn claim(&mut self, now: Instant, port: SocketAddr) -> Result<PairId, String> {
-        let lease = self.pool.claim(now, port);
-        let Lease { pair, fresh } = lease.map_err(|error| format!("{port}: {error}"))?;
-        if let Some((rtp, rtcp)) = fresh {
-            let rtp_key = pair.rtp_key;
-            self.held_back.push(NewPair { rtp_key, rtp, rtcp });
+    /// A pair that is free; new sockets go to the media thread at once.
+    fn lease(&mut self, now: Instant, address: IpAddr) -> Result<PairId, String> {
+        let lease = self.pool.lease(now, address);
+        let (pair, new) = opened(lease.map_err(|error| error.to_string())?);
+        if let Some(new) = new {
+            self.pass(MediaMail::Adopt(new));
         }
         Ok(pair)
     }
 
-    /// Hands new sockets to the media thread.
-    fn adopt(&mut self, lease: Lease) -> PairId {
-        if let Some((rtp, rtcp)) = lease.fresh {
-            let rtp_key = lease.pair.rtp_key;
-            self.pass(MediaMail::Adopt(NewPair { rtp_key, rtp, rtcp }));
-        }
-        lease.pair
+    /// The very ports that a relay of an earlier process had.
+    fn claim(&mut self, now: Instant, port: SocketAddr) -> Result<PairId, String> {
+        let lease = self.pool.claim(now, port);
+        let (pair, new) = opened(lease.map_err(|error| format!("{port}: {error}"))?);
+        self.held_back.extend(new);
+        Ok(pair)
     }
 
     /// Sends in order: nothing overtakes what waits.
@@ -238,4 +225,12 @@ impl MediaDesk {
         self.backlog.push_back(mail);
         self.flush();
     }
+}
+
+/// The pair of a lease, and its sockets where they are new.
+fn opened(lease: Lease) -> (PairId, Option<NewPair>) {
+    let Lease { pair, fresh } = lease;
+    let rtp_key = pair.rtp_key;
+    let new = fresh.map(|(rtp, rtcp)| NewPair { rtp_key, rtp, rtcp });
+    (pair, new)
 }
