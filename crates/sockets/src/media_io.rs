@@ -643,25 +643,26 @@ mod tests {
             let (alice, to_left) = (socket(), left.local());
             let mut io = media_io(engine, &Waker::new().expect("waker"));
             io.add(0, left).expect("add");
-            alice.send_to(b"packet", to_left).expect("send");
-            let sent = Instant::now();
-            // Long beside what a busy machine takes between two lines of this test, and still believed.
-            let late = ARRIVAL_AGE_MAX * 6 / 10;
-            while sent.elapsed() < late {
-                std::thread::yield_now();
-            }
-            let mut at = None;
-            while at.is_none() {
-                io.turn(None, |packet| {
-                    at = Some(packet.at);
-                    None
-                })
-                .expect("turn");
-            }
-            assert!(
-                at < Some(sent + late / 2),
-                "the packet seems to have come when we looked"
-            );
+            // The kernel begins to note times a moment after it is asked to, and until then gives that of the
+            // look; a stall of the machine hides an arrival too. Both pass, a time that is never noted does not.
+            let late = Duration::from_millis(100);
+            let told = (0..50).any(|_| {
+                alice.send_to(b"packet", to_left).expect("send");
+                let sent = Instant::now();
+                while sent.elapsed() < late {
+                    std::thread::yield_now();
+                }
+                let mut at = None;
+                while at.is_none() {
+                    io.turn(None, |packet| {
+                        at = Some(packet.at);
+                        None
+                    })
+                    .expect("turn");
+                }
+                at < Some(sent + late / 2)
+            });
+            assert!(told, "the packet seems to have come when we looked");
         });
     }
 
