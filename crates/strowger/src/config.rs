@@ -167,7 +167,7 @@ fn overlay_variables(
                 spell,
             ));
         };
-        let texts: Vec<String> = match setting.many {
+        let texts: Vec<String> = match setting.many() {
             true => value
                 .split(',')
                 .map(|text| text.trim().to_owned())
@@ -270,7 +270,7 @@ fn argument(setting: &'static settings::Setting) -> Arg {
     Arg::new(setting.key)
         .long(setting.flag())
         .value_name(setting.unit.to_uppercase())
-        .action(if setting.many {
+        .action(if setting.many() {
             ArgAction::Append
         } else {
             ArgAction::Set
