@@ -12,7 +12,6 @@ use keep::{Damaged, Keep, Reader, Writer};
 
 use crate::arena::Key;
 use crate::dialog::session::Phase;
-use crate::dialog::uac::SDP;
 use crate::endpoint::{Endpoint, Exchange, Outcome, Purpose};
 use crate::event::SessionId;
 use crate::message::{ByteStr, Headers, Message, Method, Name, NameAddr, RequestDraft};
@@ -179,14 +178,7 @@ impl Endpoint {
             // On the way up, the confirmation brings us here again.
             return;
         }
-        let busy = session.ours.is_some()
-            || session.theirs.is_some()
-            || session.owed.is_some()
-            || session.success.is_some()
-            || session
-                .dialogs
-                .last()
-                .is_none_or(|dialog| !dialog.negotiation.is_settled());
+        let busy = session.is_negotiating() || session.success.is_some();
         let dialog = session.dialogs.last();
         let (update, from_change) = dialog.map_or((false, false), |dialog| {
             (dialog.allows_update, dialog.bears_from_change)
@@ -221,29 +213,8 @@ impl Endpoint {
             what: pending,
             before,
         });
-        let method = if update {
-            Method::Update
-        } else {
-            Method::Invite
-        };
-        let index = session.dialogs.len() - 1;
-        let Some((mut draft, hop)) = self.dialog_draft(key, index, method.clone(), None) else {
-            return;
-        };
-        draft.headers = headers;
-        if !update {
-            draft.content_type = Some(SDP);
-            draft.body = description;
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.ours = Some((method, self.exchanges.next_key()));
-                if let Some(dialog) = session.current() {
-                    dialog.negotiation.send();
-                }
-            }
-        }
-        self.propose_timer(key, &mut draft);
-        self.propose_from_change(key, &mut draft);
-        self.begin_in_session(now, key, Purpose::Identify(key), draft, hop);
+        let description = (!update).then_some(description);
+        self.repeat_offer(now, key, headers, description, Purpose::Identify(key));
     }
 
     /// Tells what an earlier process had no time to tell, or was telling.

@@ -61,14 +61,10 @@ impl Endpoint {
         if !fits || !(reinvite || method == Method::Update) {
             return Err(OfferRefused::NoDialog);
         }
-        let busy = state.ours.is_some()
-            || state.theirs.is_some()
-            || state.owed.is_some()
-            || state.bye.is_some()
-            || state.held.is_some();
+        let busy = state.bye.is_some() || state.is_negotiating();
         let unacknowledged = state.success.is_some();
         let dialog = state.current().ok_or(OfferRefused::NoDialog)?;
-        if busy || !dialog.negotiation.is_settled() {
+        if busy {
             return Err(OfferRefused::Pending);
         }
         if reinvite && unacknowledged {
@@ -102,6 +98,45 @@ impl Endpoint {
         }
         self.begin_in_session(now, key, purpose, draft, hop);
         Ok(())
+    }
+
+    /// Sends a request within the session that leaves the media as they are: a re-INVITE that repeats our description,
+    /// or without one an UPDATE.
+    pub(crate) fn repeat_offer(
+        &mut self,
+        now: Instant,
+        key: Key,
+        headers: Headers,
+        description: Option<Bytes>,
+        purpose: Purpose,
+    ) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let method = match description {
+            Some(_) => Method::Invite,
+            None => Method::Update,
+        };
+        let Some(index) = session.dialogs.len().checked_sub(1) else {
+            return;
+        };
+        let Some((mut draft, hop)) = self.dialog_draft(key, index, method.clone(), None) else {
+            return;
+        };
+        draft.headers = headers;
+        if let Some(description) = description {
+            draft.content_type = Some(SDP);
+            draft.body = description;
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.ours = Some((method, self.exchanges.next_key()));
+                if let Some(dialog) = session.current() {
+                    dialog.negotiation.send();
+                }
+            }
+        }
+        self.propose_timer(key, &mut draft);
+        self.propose_from_change(key, &mut draft);
+        self.begin_in_session(now, key, purpose, draft, hop);
     }
 
     /// Sends the re-INVITE that waited for the ACK of our 2xx.

@@ -309,6 +309,18 @@ impl Session {
         settled && later && self.bye.is_none()
     }
 
+    /// Whether an offer is open, or about to be: another of ours has to wait.
+    pub(crate) fn is_negotiating(&self) -> bool {
+        self.ours.is_some()
+            || self.theirs.is_some()
+            || self.owed.is_some()
+            || self.held.is_some()
+            || self
+                .dialogs
+                .last()
+                .is_none_or(|dialog| !dialog.negotiation.is_settled())
+    }
+
     /// The dialog that commands mean: the confirmed one, or the latest early one.
     pub(crate) fn current(&mut self) -> Option<&mut Dialog> {
         self.dialogs.last_mut()

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use crate::arena::Key;
 use crate::dialog::negotiation::Negotiation;
 use crate::dialog::session::{Phase, Session};
-use crate::dialog::uac::SDP;
 use crate::endpoint::{Endpoint, Exchange, Flow, Outcome, Purpose, User};
 use crate::event::{EndCause, Event, SessionId};
 use crate::message::{Headers, Message, Method, Name, RequestDraft, ResponseDraft};
@@ -449,15 +448,7 @@ impl Endpoint {
             .dialogs
             .last()
             .is_some_and(|dialog| dialog.allows_update);
-        let settled = session
-            .dialogs
-            .last()
-            .is_some_and(|dialog| dialog.negotiation.is_settled());
-        let busy = session.ours.is_some()
-            || session.theirs.is_some()
-            || session.owed.is_some()
-            || session.success.is_some()
-            || !settled;
+        let busy = session.is_negotiating() || session.success.is_some();
         if busy {
             self.refresh_again(now, key, RETRY_REFRESH);
             return;
@@ -472,29 +463,15 @@ impl Endpoint {
             self.refresh_again(now, key, RETRY_REFRESH);
             return;
         }
-        let method = if update {
-            Method::Update
-        } else {
-            Method::Invite
-        };
-        let index = session.dialogs.len() - 1;
-        let Some((mut draft, hop)) = self.dialog_draft(key, index, method.clone(), None) else {
-            return;
-        };
-        if !update {
-            draft.content_type = Some(SDP);
-            draft.body = description;
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.ours = Some((method, self.exchanges.next_key()));
-                if let Some(dialog) = session.current() {
-                    dialog.negotiation.send();
-                }
-            }
-        }
-        self.propose_timer(key, &mut draft);
-        self.propose_from_change(key, &mut draft);
         self.wake_at_deadline(key);
-        self.begin_in_session(now, key, Purpose::Refresh(key), draft, hop);
+        let description = (!update).then_some(description);
+        self.repeat_offer(
+            now,
+            key,
+            Headers::default(),
+            description,
+            Purpose::Refresh(key),
+        );
     }
 
     fn wake_at_deadline(&mut self, key: Key) {
