@@ -5,8 +5,9 @@
 //! (RFC 3261 §22.2, §22.3). The third wrong answer in a row is a 403: a peer that keeps trying learns
 //! nothing more.
 
+use crate::core::Core;
 use crate::directory::Connection;
-use crate::switch::{Core, Output};
+use crate::switch::Output;
 use sip::auth::{Authenticator, Secret, Verdict, Wrong};
 use sip::endpoint::Flow;
 use sip::message::header::challenge::Algorithm;

@@ -9,7 +9,8 @@
 
 use crate::call::kept::{Ended, KeptCall, Unreadable};
 use crate::call::{Call, CallKey};
-use crate::switch::{Clock, Core, Output, Switch};
+use crate::core::Core;
+use crate::switch::{Clock, Output, Switch};
 use keep::{Base, Damaged, Reader, Writer};
 use sip::event::SessionId;
 use std::collections::HashMap;

@@ -30,6 +30,7 @@
 mod agenda;
 mod call;
 mod challenge;
+mod core;
 pub mod directory;
 mod door;
 pub mod explain;

@@ -1,8 +1,8 @@
 //! "Are you there?": OPTIONS to the peer of a connection (RFC 3261 §11).
 
+use crate::core::Core;
 use crate::directory::Connection;
 use crate::routing::next_hop;
-use crate::switch::Core;
 use sip::endpoint::{NextHop, OutboundRequest};
 use sip::event::RequestId;
 use sip::message::{Headers, Method, Name, RequestDraft, Uri};

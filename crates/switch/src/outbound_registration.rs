@@ -16,11 +16,11 @@
 //! one shard, so that ten thousand trunks neither start nor come back all at once.
 
 use crate::agenda::Agenda;
+use crate::core::Core;
 use crate::directory::{Connection, DirectoryChange, SYSTEM};
 use crate::plan::{host_and_port, split_port, unquoted};
 use crate::routing::next_hop;
 use crate::routing::translate::{Tokens, translate};
-use crate::switch::Core;
 use model::{
     ConnectionKey, OutboundState, Registration, RegistrationDirection, RegistrationEnd,
     RegistrationEvent, RegistrationOutcome, Secret,

@@ -12,10 +12,11 @@
 //! themselves is the [quarantine](crate::quarantine)'s.
 
 use crate::agenda::Agenda;
+use crate::core::Core;
 use crate::directory::{Connection, Directory, DirectoryChange};
 use crate::options;
 use crate::plan::Candidate;
-use crate::switch::{Core, Output};
+use crate::switch::Output;
 use model::datetime::format_utc;
 use model::{ConnectionKey, OptionsState, Reachability, ReachabilityState};
 use sip::event::RequestId;

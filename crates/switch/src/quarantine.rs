@@ -3,8 +3,8 @@
 //! While one is aside, it is asked with OPTIONS; any sign of life brings it back at once. Each shard keeps its own
 //! account: it is a matter of seconds, and what one shard does not know yet costs one call a few seconds.
 
+use crate::core::Core;
 use crate::options;
-use crate::switch::Core;
 use model::ConnectionKey;
 use sip::event::RequestId;
 use std::collections::{HashMap, VecDeque};

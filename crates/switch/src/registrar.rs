@@ -9,10 +9,11 @@
 //! tells outside, and through there the other shards, what happened.
 
 use crate::challenge::Proof;
+use crate::core::Core;
 use crate::directory::{Connection, Directory, DirectoryChange};
 use crate::door;
 use crate::source::{self, Identified, SourceVerdict};
-use crate::switch::{Core, Output};
+use crate::switch::Output;
 use model::pattern::Subject;
 use model::{
     Binding, ConnectionKey, Registration, RegistrationDirection, RegistrationEnd, RegistrationEvent,

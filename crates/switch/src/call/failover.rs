@@ -6,13 +6,13 @@
 use super::hangup::{self, Release, Said};
 use super::media::{Body, OfferOutcome};
 use super::{Call, Leg, Stage, setup, terms};
+use crate::core::Core;
 use crate::directory::{Connection, Directory};
 use crate::limits::{DomainPlace, Reservation};
 use crate::pings;
 use crate::plan::{Candidate, Plan, keep_connection, kept_connection};
 use crate::quarantine::{ASIDE, FAILURES, WINDOW};
 use crate::routing::routes::{self, Continuation, Failure};
-use crate::switch::Core;
 use crate::trail::Trail;
 use keep::{Damaged, Keep, Reader, Writer};
 use model::cdr::CdrLeg;

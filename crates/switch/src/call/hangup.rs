@@ -6,8 +6,8 @@ use super::{
     Call, CallTimer, CallWake, STATISTICS_WAIT_SECONDS, Stage, Times, headers, minimum_duration,
     opposite, recording, terms,
 };
+use crate::core::Core;
 use crate::limits::Places;
-use crate::switch::Core;
 use crate::trail::Trail;
 use ::media::dtls::DtlsError;
 use ::media::relay::Side;

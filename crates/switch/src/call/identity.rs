@@ -10,10 +10,10 @@
 //! Remote-Party-ID, else From; any other by its From alone. What a dial rule wrote of the caller stays written.
 
 use super::{Call, opposite};
+use crate::core::Core;
 use crate::directory::Connection;
 use crate::plan::{self, CallerRules, PlanContext, Renamed, rename};
 use crate::routing::identity::{Caller, Claims, caller};
-use crate::switch::Core;
 use crate::trail::Trail;
 use ::media::relay::Side;
 use sip::message::{Headers, Message, NameAddr, Uri};

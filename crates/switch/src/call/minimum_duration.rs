@@ -7,8 +7,8 @@
 
 use super::hangup::{self, Release, Said};
 use super::{Call, CallTimer, CallWake};
+use crate::core::Core;
 use crate::directory::Connection;
-use crate::switch::Core;
 use crate::trail::Trail;
 use model::cdr::ReleaseSide;
 use std::time::Duration;

@@ -7,7 +7,7 @@
 
 use super::media::{Body, OfferOutcome};
 use super::{Call, identity, opposite};
-use crate::switch::Core;
+use crate::core::Core;
 use ::media::relay::Side;
 use sip::event::{RequestId, ServerRequestId};
 use sip::message::{ByteStr, Headers, Message, Method, Name, ResponseDraft};

@@ -6,8 +6,9 @@
 //! relay's statistics, and not longer.
 
 use super::{Call, terms};
+use crate::core::Core;
 use crate::directory::Connection;
-use crate::switch::{Core, Output};
+use crate::switch::Output;
 use crate::trail::Trail;
 use ::media::recorder::{Command, Outcome, RecordingId};
 use jiff::Timestamp;

@@ -27,8 +27,8 @@
 
 use super::Call;
 use super::media::{self, Body};
+use crate::core::Core;
 use crate::directory::Connection;
-use crate::switch::Core;
 use crate::trail::Trail;
 use ::media::relay::Side;
 use ::media::ringing_tones::RingingTone;

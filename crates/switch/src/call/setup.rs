@@ -7,6 +7,7 @@ use super::{
     Call, CallTimer, CallWake, Leg, MAX_RING_SECONDS, Stage, Times, headers, ringing, terms,
 };
 use crate::challenge::Proof;
+use crate::core::Core;
 use crate::directory::Connection;
 use crate::directory::SYSTEM;
 use crate::limits::{DomainPlace, Places, Reservation};
@@ -14,7 +15,6 @@ use crate::plan::{self, PlanContext, Refusal, Routed};
 use crate::routing::identity::{self, Claims};
 use crate::routing::permissions;
 use crate::source::{self, Attempt};
-use crate::switch::Core;
 use crate::trail::Trail;
 use ::media::relay::Side;
 use model::cdr::{Cdr, CdrLeg, ReleaseSide};

@@ -2,9 +2,9 @@
 //! whether the peer is told which software this is.
 
 use crate::SOFTWARE;
+use crate::core::Core;
 use crate::directory::{Connection, SYSTEM};
 use crate::plan::Refusal;
-use crate::switch::Core;
 use crate::trail::Trail;
 use model::cdr::CdrLeg;
 use model::{DestinationFrom, SystemSwitch};

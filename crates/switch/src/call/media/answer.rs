@@ -2,7 +2,7 @@
 
 use super::body::parse;
 use super::{Body, CallMedia, Offered, Path, codecs, index};
-use crate::switch::Core;
+use crate::core::Core;
 use ::media::relay::Side;
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use super::lines::Line;
 use super::{Body, CallMedia, Offered, codecs};
-use crate::switch::Core;
+use crate::core::Core;
 use ::media::relay::{Command, Ringback, Side};
 use ::media::sdp::Session;
 

@@ -1,10 +1,10 @@
 //! One side of a call as the relay sees it.
 
 use super::policy::Policy;
+use crate::core::Core;
 use crate::directory::Connection;
 use crate::plan::pick_interface;
 use crate::routing::next_hop;
-use crate::switch::Core;
 use ::media::sdp::anchor::OriginState;
 use sip::endpoint::Flow;
 use sip::transport::Transport;

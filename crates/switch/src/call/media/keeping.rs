@@ -3,7 +3,7 @@
 use super::lines::{Line, LineState};
 use super::secure::Secure;
 use super::{CallKey, CallMedia};
-use crate::switch::Core;
+use crate::core::Core;
 use ::media::dtls::Fingerprint;
 use ::media::relay::{Command, RelayId, Told};
 use keep::{Damaged, Keep, Reader, Writer};
@@ -167,7 +167,7 @@ impl KeptMedia {
                 timeout,
                 traffic,
             });
-            let commands = told.map(|told| told.commands(relay, core.base()));
+            let commands = told.map(|told| told.commands(relay, core.base));
             for command in commands.and_then(Result::ok).into_iter().flatten() {
                 core.media(command);
             }

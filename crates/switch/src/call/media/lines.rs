@@ -1,7 +1,7 @@
 //! The media lines of a call and the life of their relays: opened, used, closed.
 
 use super::{Body, CallMedia};
-use crate::switch::Core;
+use crate::core::Core;
 use ::media::relay::{
     Command, Conversion, Noise, RelayId, RelayStats, Ringback, Side, Silent, Traffic,
 };

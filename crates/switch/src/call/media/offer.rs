@@ -3,7 +3,7 @@
 use super::body::parse;
 use super::codecs::{self, Reach};
 use super::{Body, CallMedia, MAX_LINES, OfferOutcome, Offered, Path, index};
-use crate::switch::Core;
+use crate::core::Core;
 use ::media::relay::{Command, Side, Traffic};
 use ::media::sdp::anchor::{LocalMedia, anchored, passthrough};
 use ::media::sdp::{MediaLine, Session};

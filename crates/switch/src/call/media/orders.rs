@@ -2,7 +2,7 @@
 
 use super::path::is_private;
 use super::{CallMedia, Offered, codecs, index};
-use crate::switch::Core;
+use crate::core::Core;
 use ::media::relay::{Command, Conversion, Payloads, Side};
 use ::media::sdp::Session;
 use std::net::SocketAddr;

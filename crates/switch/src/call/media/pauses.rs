@@ -3,7 +3,7 @@
 use super::codecs::is_audio;
 use super::lines::Line;
 use super::{CallMedia, index};
-use crate::switch::Core;
+use crate::core::Core;
 use ::media::g711::Law;
 use ::media::relay::{Command, Noise, Side};
 use ::media::sdp::{Codec, MediaLine, Session};

@@ -2,7 +2,7 @@
 
 use super::CallMedia;
 use super::lines::LineState;
-use crate::switch::Core;
+use crate::core::Core;
 use ::media::recorder::RecordingId;
 use ::media::relay::{Command, RelayId};
 
