@@ -1,19 +1,17 @@
 //! Single calls in fair weather: what each side sees on the wire, and what the record says.
 
+use crate::records::{fair_world, phone, put_tenant, rule, run_to_rest, trunk};
 use model::counters::ConnectionCounters;
 use model::datetime::Month;
-use model::{
-    AudioRelay, Cdr, Connection, DialPlan, DialRule, DialRuleApplication, ReleaseSide, RuleMatching,
-};
-use simulator::network::Weather;
+use model::{AudioRelay, Cdr, Connection, ReleaseSide};
 use simulator::phone::{PhoneConfig, PhoneEvent, WhenCalled};
-use simulator::world::{Action, START_UNIX_MS, SWITCH, World, WorldConfig};
+use simulator::world::{Action, START_UNIX_MS, SWITCH, World};
 use sip::auth::{Credentials, Secret};
 use sip::message::{Message, Method, Name};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use switch::{DirectoryChange, DomainPart, Input};
+use switch::Input;
 
 const PBX: &str = "198.51.100.1:5060";
 const CARRIER: &str = "198.51.100.2:5060";
@@ -36,48 +34,18 @@ impl Trunks {
     }
 
     fn with_relays(relays: usize, change: impl FnOnce(&mut Connection, &mut Connection)) -> Self {
-        let config = WorldConfig {
-            seed: 7,
-            weather: Weather::FAIR,
-            shards: 1,
-            relays,
-            keep_messages: true,
-        };
-        let mut world = World::new(config);
-        let trunk = |pattern: &str, address: &str| Connection {
-            domain: "d1".into(),
-            connection_orig_match_pattern: pattern.into(),
-            connection_address: address.into(),
-            ..Connection::default()
-        };
-        let (mut pbx, mut carrier) = (trunk("sip*@pbx", PBX), trunk("sip*@carrier", CARRIER));
+        let mut world = fair_world(7, relays);
+        let (mut pbx, mut carrier) = (trunk("d1", "pbx", PBX), trunk("d1", "carrier", CARRIER));
         change(&mut pbx, &mut carrier);
-        let rule = DialRule {
-            domain: "d1".into(),
-            dial_rule_dial_plan: "d1".into(),
-            matching: RuleMatching::to("*"),
-            dial_rule_application: DialRuleApplication::ToConnection,
-            dial_rule_translation_destination_host: "carrier".into(),
-            ..DialRule::default()
-        };
-        let plan = DialPlan::new("d1", "d1", "");
         let counters = Arc::new(ConnectionCounters::default());
-        let (part, problems) = DomainPart::build(
-            "d1",
-            None,
-            vec![pbx, carrier],
-            vec![plan],
-            vec![rule],
-            |c| {
-                if c.connection_orig_match_pattern == "sip*@pbx" {
-                    Arc::clone(&counters)
-                } else {
-                    Arc::default()
-                }
-            },
-        );
-        assert!(problems.is_empty(), "{problems:?}");
-        world.change(&DirectoryChange::Swap(Arc::new(part)));
+        let rules = vec![rule("*", "carrier")];
+        put_tenant(&mut world, vec![pbx, carrier], rules, |c| {
+            if c.connection_orig_match_pattern == "sip*@pbx" {
+                Arc::clone(&counters)
+            } else {
+                Arc::default()
+            }
+        });
         Self {
             world,
             counters,
@@ -88,17 +56,11 @@ impl Trunks {
 
     fn phone(&mut self, address: SocketAddr, domain: &str, when_called: WhenCalled) -> usize {
         self.phones += 1;
+        let rtp_port = 30_000 + 2 * self.phones;
         self.world.add(PhoneConfig {
-            name: "Ann".into(),
-            user: "1001".into(),
-            domain: domain.into(),
-            sip: address,
-            rtp: SocketAddr::new(address.ip(), 30_000 + 2 * self.phones),
-            peer: SWITCH,
-            tone_hz: 0.0,
             credentials: self.credentials.clone(),
-            when_called,
             seed: u64::from(self.phones) * 0x9e37_79b9,
+            ..phone(address, domain, rtp_port, when_called)
         })
     }
 
@@ -119,18 +81,7 @@ impl Trunks {
     }
 
     fn run(&mut self) {
-        assert!(self.world.run(seconds(600)), "comes to rest");
-        let stats = self.world.stats()[0];
-        assert_eq!(
-            (
-                stats.calls,
-                stats.relays,
-                stats.sessions,
-                stats.transactions
-            ),
-            (0, 0, 0, 0),
-            "{stats:?}"
-        );
+        run_to_rest(&mut self.world, seconds(600));
         assert_eq!(self.counters.current(), (0, 0));
     }
 

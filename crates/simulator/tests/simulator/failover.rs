@@ -1,13 +1,10 @@
 //! Calls with several connections to try: what each of them sees, what the caller sees, what the record says.
 
+use crate::records::{fair_world, phone, put_tenant, rule, run_to_rest, trunk};
 use model::counters::ConnectionCounters;
-use model::{
-    AudioRelay, Cdr, Connection, DialPlan, DialPolicy, DialRule, DialRuleApplication, Route,
-    RouteConnection, RouteMethod, RuleMatching,
-};
-use simulator::network::Weather;
-use simulator::phone::{PhoneConfig, PhoneEvent, WhenCalled};
-use simulator::world::{Action, SWITCH, World, WorldConfig};
+use model::{AudioRelay, Cdr, Connection, DialPolicy, Route, RouteConnection, RouteMethod};
+use simulator::phone::{PhoneEvent, WhenCalled};
+use simulator::world::{Action, SWITCH, World};
 use sip::message::{Message, Name};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,39 +33,18 @@ struct Carriers {
 
 impl Carriers {
     fn new(change: impl FnOnce(&mut Connection, &mut [Connection; 2])) -> Self {
-        let mut world = World::new(WorldConfig {
-            seed: 5,
-            weather: Weather::FAIR,
-            shards: 1,
-            relays: 100,
-            keep_messages: true,
-        });
-        let trunk = |domain: &str, name: &str, address: &str| Connection {
-            domain: domain.into(),
-            connection_orig_match_pattern: format!("sip*@{name}"),
-            connection_address: address.into(),
-            ..Connection::default()
-        };
+        let mut world = fair_world(5, 100);
         let mut pbx = trunk("d1", "pbx", PBX);
         let mut carriers = [trunk("*", "first", FIRST), trunk("*", "second", SECOND)];
         change(&mut pbx, &mut carriers);
-        let rule = DialRule {
-            domain: "d1".into(),
-            dial_rule_dial_plan: "d1".into(),
-            matching: RuleMatching::to("*"),
-            dial_rule_application: DialRuleApplication::ToConnection,
-            dial_rule_translation_destination_host: "<OwnDomain>".into(),
-            ..DialRule::default()
-        };
         let counters: [Arc<ConnectionCounters>; 2] = Default::default();
         let counters_of = |c: &Connection| match c.connection_orig_match_pattern.as_str() {
             "sip*@first" => Arc::clone(&counters[0]),
             "sip*@second" => Arc::clone(&counters[1]),
             _ => Arc::default(),
         };
-        let plans = vec![DialPlan::new("d1", "d1", "")];
-        let (part, _) = DomainPart::build("d1", None, vec![pbx], plans, vec![rule], counters_of);
-        world.change(&DirectoryChange::Swap(Arc::new(part)));
+        let rules = vec![rule("*", "<OwnDomain>")];
+        put_tenant(&mut world, vec![pbx], rules, counters_of);
         let (mut part, _) = DomainPart::build(
             "*",
             None,
@@ -98,18 +74,8 @@ impl Carriers {
     fn phone(&mut self, address: &str, domain: &str, when_called: WhenCalled) -> usize {
         let sip: SocketAddr = address.parse().unwrap();
         self.phones += 1;
-        self.world.add(PhoneConfig {
-            name: "Ann".into(),
-            user: "1001".into(),
-            domain: domain.into(),
-            sip,
-            rtp: SocketAddr::new(sip.ip(), 30_000 + 2 * self.phones),
-            peer: SWITCH,
-            tone_hz: 0.0,
-            credentials: None,
-            when_called,
-            seed: u64::from(self.phones),
-        })
+        self.world
+            .add(phone(sip, domain, 30_000 + 2 * self.phones, when_called))
     }
 
     /// Carriers that do this; `None` is one that does not exist.
@@ -142,18 +108,7 @@ impl Carriers {
     }
 
     fn rest(&mut self) {
-        assert!(self.world.run(seconds(900)), "comes to rest");
-        let stats = self.world.stats()[0];
-        assert_eq!(
-            (
-                stats.calls,
-                stats.relays,
-                stats.sessions,
-                stats.transactions
-            ),
-            (0, 0, 0, 0),
-            "{stats:?}"
-        );
+        run_to_rest(&mut self.world, seconds(900));
         assert_eq!(self.world.open_relays(), 0);
         for counters in &self.counters {
             assert_eq!(counters.current(), (0, 0));

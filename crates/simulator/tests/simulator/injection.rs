@@ -1,6 +1,7 @@
 //! What the records hold is text, and text is all that a peer ever sees of it: no field can add a header, a line of SDP
 //! or a body. The store is taken to hold anything at all, as one may that an older version has written.
 
+use crate::records::{fair_world, trunk};
 use crate::wire::{CARRIER, PBX, body};
 use media::sdp;
 use model::{
@@ -13,8 +14,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use simulator::network::Weather;
-use simulator::world::{SWITCH, Sent, World, WorldConfig};
+use simulator::world::{SWITCH, Sent, World};
 use sip::message::{Message, Method, Name};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -166,27 +166,15 @@ struct Call {
 
 impl Call {
     fn new(density: u8, texts: Texts, application: DialRuleApplication) -> Self {
-        let mut world = World::new(WorldConfig {
-            seed: 11,
-            weather: Weather::FAIR,
-            shards: 1,
-            relays: 10,
-            keep_messages: true,
-        });
+        let mut world = fair_world(11, 10);
         let texts = &mut texts.into_iter().cycle();
-        let trunk = |pattern: &str, address: &str| Connection {
-            domain: "d1".into(),
-            connection_orig_match_pattern: pattern.into(),
-            connection_address: address.into(),
-            ..Connection::default()
-        };
         let key = ["domain", "connection-orig-match-pattern"];
-        let pbx = filled(trunk("sip*@pbx", PBX), &key, density, texts);
+        let pbx = filled(trunk("d1", "pbx", PBX), &key, density, texts);
         let carrier = Connection {
             connection_sip_authenticate_as_client_enabled: true,
             connection_sip_registration_username: "trunk".into(),
             connection_sip_registration_password: "secret".into(),
-            ..trunk("sip*@carrier", CARRIER)
+            ..trunk("d1", "carrier", CARRIER)
         };
         let kept = [&key[..], &["connection-address", "connection-term-enabled"]].concat();
         let carrier = filled(carrier, &kept, density, texts);

@@ -14,6 +14,7 @@ mod minimum_duration;
 mod ownership;
 mod pings;
 mod recording;
+mod records;
 mod registration;
 mod restart;
 mod ringing;

@@ -1,19 +1,14 @@
 //! What the media fields of a connection make of session descriptions, seen on the far wire.
 
+use crate::records::{fair_world, phone, put_tenant, rule, trunk};
 use media::sdp::Session;
-use model::counters::ConnectionCounters;
-use model::{
-    AudioRelay, Connection, DialPlan, DialRule, DialRuleApplication, EncryptedAudio, RuleMatching,
-    SystemSwitch,
-};
-use simulator::network::Weather;
-use simulator::phone::{PhoneConfig, WhenCalled};
-use simulator::world::{Action, SWITCH, Sent, World, WorldConfig};
+use model::{AudioRelay, Connection, EncryptedAudio, SystemSwitch};
+use simulator::phone::WhenCalled;
+use simulator::world::{Action, SWITCH, Sent, World};
 use sip::message::Method;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use switch::{DirectoryChange, DomainPart};
 
 const PBX: &str = "198.51.100.1:5060";
 const CARRIER: &str = "198.51.100.2:5060";
@@ -32,58 +27,19 @@ impl Call {
         answer: &str,
         change: impl FnOnce(&mut Connection, &mut Connection),
     ) -> Self {
-        let mut world = World::new(WorldConfig {
-            seed: 11,
-            weather: Weather::FAIR,
-            shards: 1,
-            relays: 100,
-            keep_messages: true,
-        });
-        let trunk = |pattern: &str, address: &str| Connection {
-            domain: "d1".into(),
-            connection_orig_match_pattern: pattern.into(),
-            connection_address: address.into(),
-            ..Connection::default()
-        };
-        let (mut pbx, mut carrier) = (trunk("sip*@pbx", PBX), trunk("sip*@carrier", CARRIER));
+        let mut world = fair_world(11, 100);
+        let (mut pbx, mut carrier) = (trunk("d1", "pbx", PBX), trunk("d1", "carrier", CARRIER));
         change(&mut pbx, &mut carrier);
-        let rule = DialRule {
-            domain: "d1".into(),
-            dial_rule_dial_plan: "d1".into(),
-            matching: RuleMatching::to("*"),
-            dial_rule_application: DialRuleApplication::ToConnection,
-            dial_rule_translation_destination_host: "carrier".into(),
-            ..DialRule::default()
-        };
-        let plan = DialPlan::new("d1", "d1", "");
-        let (part, problems) = DomainPart::build(
-            "d1",
-            None,
-            vec![pbx, carrier],
-            vec![plan],
-            vec![rule],
-            |_| Arc::new(ConnectionCounters::default()),
-        );
-        assert!(problems.is_empty(), "{problems:?}");
-        world.change(&DirectoryChange::Swap(Arc::new(part)));
-        let mut phone = |address: &str, domain: &str, port, when_called| {
-            let sip: SocketAddr = address.parse().unwrap();
-            world.add(PhoneConfig {
-                name: "Ann".into(),
-                user: "1001".into(),
-                domain: domain.into(),
-                sip,
-                rtp: SocketAddr::new(sip.ip(), port),
-                peer: SWITCH,
-                tone_hz: 0.0,
-                credentials: None,
-                when_called,
-                seed: u64::from(port),
-            })
-        };
+        let rules = vec![rule("*", "carrier")];
+        put_tenant(&mut world, vec![pbx, carrier], rules, |_| Arc::default());
         let answers = WhenCalled::Answer(Duration::from_secs(1));
-        let called = phone(CARRIER, "carrier", 40_002, answers);
-        let caller = phone(PBX, "pbx", 40_000, WhenCalled::RingForever);
+        let called = world.add(phone(CARRIER.parse().unwrap(), "carrier", 40_002, answers));
+        let caller = world.add(phone(
+            PBX.parse().unwrap(),
+            "pbx",
+            40_000,
+            WhenCalled::RingForever,
+        ));
         world.describe_as(caller, offer);
         world.describe_as(called, answer);
         let to = format!("sip:2000@{SWITCH}");

@@ -1,11 +1,12 @@
 //! Peers that are asked with OPTIONS: when, by whom, and what becomes of calls to those that do not answer.
 
+use crate::records::{phone, put_tenant, rule, trunk};
 use model::{
-    Binding, Connection, ConnectionKey, DialPlan, DialRule, DialRuleApplication, ExplainRequest,
-    Explanation, ReachabilityState, Route, RouteConnection, RouteMethod, RuleMatching,
+    Binding, Connection, ConnectionKey, ExplainRequest, Explanation, ReachabilityState, Route,
+    RouteConnection, RouteMethod,
 };
 use simulator::network::Weather;
-use simulator::phone::{PhoneConfig, PhoneEvent, WhenCalled};
+use simulator::phone::{PhoneEvent, WhenCalled};
 use simulator::world::{Action, START_UNIX_MS, SWITCH, World, WorldConfig};
 use sip::message::{Message, Method, ResponseDraft};
 use std::collections::BTreeMap;
@@ -23,15 +24,6 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
-}
-
-fn trunk(domain: &str, name: &str, address: &str) -> Connection {
-    Connection {
-        domain: domain.into(),
-        connection_orig_match_pattern: format!("sip*@{name}"),
-        connection_address: address.into(),
-        ..Connection::default()
-    }
 }
 
 /// A switch that asks, and peers whose answers the test gives.
@@ -62,18 +54,8 @@ impl Yard {
         let mut yard = Self::new(shards, Some(INTERVAL));
         let mut pbx = trunk("d1", "pbx", PBX);
         pbx.connection_term_enabled = false;
-        let rule = DialRule {
-            domain: "d1".into(),
-            dial_rule_dial_plan: "d1".into(),
-            matching: RuleMatching::to("*"),
-            dial_rule_application: DialRuleApplication::ToConnection,
-            dial_rule_translation_destination_host: "<OwnDomain>".into(),
-            ..DialRule::default()
-        };
-        let plans = vec![DialPlan::new("d1", "d1", "")];
-        let (part, _) =
-            DomainPart::build("d1", None, vec![pbx], plans, vec![rule], |_| Arc::default());
-        yard.world.change(&DirectoryChange::Swap(Arc::new(part)));
+        let rules = vec![rule("*", "<OwnDomain>")];
+        put_tenant(&mut yard.world, vec![pbx], rules, |_| Arc::default());
         yard.carriers(vec![
             trunk("*", "first", FIRST),
             trunk("*", "second", SECOND),
@@ -159,7 +141,9 @@ impl Yard {
         let sip: SocketAddr = format!("198.51.100.1:{}", 6000 + self.phones)
             .parse()
             .unwrap();
-        let phone = self.world.add(phone("pbx", sip, WhenCalled::RingForever));
+        let phone = self
+            .world
+            .add(phone(sip, "pbx", 30_000, WhenCalled::RingForever));
         let to = format!("sip:{number}@{SWITCH}");
         self.world.plan(at, phone, Action::Call(to));
         self.world.plan(at + seconds(5), phone, Action::HangUp);
@@ -192,21 +176,6 @@ impl Yard {
         };
         let directory = self.world.directory(0).unwrap();
         switch::explain(directory, &question, context).unwrap()
-    }
-}
-
-fn phone(domain: &str, sip: SocketAddr, when_called: WhenCalled) -> PhoneConfig {
-    PhoneConfig {
-        name: "Ann".into(),
-        user: "1001".into(),
-        domain: domain.into(),
-        sip,
-        rtp: SocketAddr::new(sip.ip(), 30_000),
-        peer: SWITCH,
-        tone_hz: 0.0,
-        credentials: None,
-        when_called,
-        seed: u64::from(sip.port()),
     }
 }
 
@@ -298,7 +267,7 @@ fn routes_pass_over_a_carrier_that_stopped_answering_until_it_does_again() {
         let mut yard = Yard::routed(shards);
         let second_answers = WhenCalled::Answer(seconds(1));
         yard.world
-            .add(phone("carrier", address(SECOND), second_answers));
+            .add(phone(address(SECOND), "carrier", 30_000, second_answers));
         yard.run(seconds(70), up);
         let mut states = yard.states();
         states.sort();
@@ -351,7 +320,7 @@ fn routes_pass_over_a_carrier_that_stopped_answering_until_it_does_again() {
 
         // It is asked every ten seconds while it is down, so it is soon back.
         yard.world
-            .add(phone("carrier", address(FIRST), second_answers));
+            .add(phone(address(FIRST), "carrier", 30_000, second_answers));
         yard.run(seconds(190), up);
         let back = ("sip*@first".to_owned(), ReachabilityState::Up, Some(200));
         assert_eq!(yard.states().last(), Some(&back));
@@ -389,7 +358,8 @@ fn when_all_of_a_route_are_down_the_caller_hears_503() {
 fn a_call_for_help_tries_peers_that_do_not_answer_options_last() {
     let mut yard = Yard::routed(1);
     let refuses = WhenCalled::Refuse(503, Duration::from_millis(100));
-    yard.world.add(phone("carrier", address(SECOND), refuses));
+    yard.world
+        .add(phone(address(SECOND), "carrier", 30_000, refuses));
     let second_alone = |who| (who == address(SECOND)).then_some(200);
     yard.run(seconds(70), up);
     yard.run(seconds(160), second_alone);
@@ -472,8 +442,9 @@ fn a_peer_that_registered_is_asked_where_it_came_from() {
 fn one_that_never_answered_stays_in_use() {
     let mut yard = Yard::routed(1);
     yard.world.add(phone(
-        "carrier",
         address(FIRST),
+        "carrier",
+        30_000,
         WhenCalled::Answer(seconds(1)),
     ));
     // The phone at the first address would answer OPTIONS; a firewall of the carrier drops them.

@@ -1,10 +1,10 @@
 //! Registrations both ways on simulated time: what carriers and PBXs see on the wire, and when.
 
+use crate::records::{phone, put_tenant, rule, trunk};
 use bytes::Bytes;
 use model::{
-    Connection, ConnectionKey, DestinationFrom, DialPlan, DialRule, DialRuleApplication,
-    ExplainRequest, Registration, RegistrationDirection, RegistrationEnd, RegistrationEvent,
-    RuleMatching,
+    Connection, ConnectionKey, DestinationFrom, ExplainRequest, Registration,
+    RegistrationDirection, RegistrationEnd, RegistrationEvent,
 };
 use simulator::network::Weather;
 use simulator::phone::{PhoneConfig, PhoneEvent, WhenCalled};
@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use switch::plan::PlanContext;
-use switch::{DirectoryChange, DomainPart, Input, REGISTERS_PER_SECOND};
+use switch::{DirectoryChange, Input, REGISTERS_PER_SECOND};
 
 const REGISTRAR: &str = "198.51.100.2:5060";
 const PBX: &str = "198.51.100.9:5070";
@@ -57,12 +57,7 @@ fn pbx() -> Connection {
 
 /// Somebody whose calls the plan sends to the PBX.
 fn caller() -> Connection {
-    Connection {
-        domain: "d1".into(),
-        connection_orig_match_pattern: "sip*@caller".into(),
-        connection_address: CALLER.into(),
-        ..Connection::default()
-    }
+    trunk("d1", "caller", CALLER)
 }
 
 /// A world, and who answers the REGISTERs of the switch.
@@ -89,20 +84,8 @@ impl Desk {
     }
 
     fn records(&mut self, connections: Vec<Connection>) {
-        let rule = DialRule {
-            domain: "d1".into(),
-            dial_rule_dial_plan: "d1".into(),
-            matching: RuleMatching::to("*"),
-            dial_rule_application: DialRuleApplication::ToConnection,
-            dial_rule_translation_destination_host: "acme-pbx".into(),
-            ..DialRule::default()
-        };
-        let plan = DialPlan::new("d1", "d1", "");
-        let counters = |_: &Connection| Arc::default();
-        let (part, problems) =
-            DomainPart::build("d1", None, connections, vec![plan], vec![rule], counters);
-        assert!(problems.is_empty(), "{problems:?}");
-        self.world.change(&DirectoryChange::Swap(Arc::new(part)));
+        let rules = vec![rule("*", "acme-pbx")];
+        put_tenant(&mut self.world, connections, rules, |_| Arc::default());
     }
 
     /// Runs until then; `answer` is asked about each message to the registrar.
@@ -521,17 +504,10 @@ fn call(desk: &mut Desk, to: &str) -> Result<Message, u16> {
 
 fn call_from(desk: &mut Desk, from: &str, to: &str) -> Result<Message, u16> {
     let already = desk.world.messages().len();
+    let rings = WhenCalled::RingForever;
     let phone = desk.world.add(PhoneConfig {
-        name: "Ann".into(),
-        user: "1001".into(),
-        domain: "caller".into(),
-        sip: address(from),
-        rtp: SocketAddr::new(address(from).ip(), 30_000),
-        peer: SWITCH,
-        tone_hz: 0.0,
-        credentials: None,
-        when_called: WhenCalled::RingForever,
         seed: already as u64,
+        ..phone(address(from), "caller", 30_000, rings)
     });
     let now = desk.world.elapsed();
     let called = format!("sip:2000@{SWITCH}");

@@ -1,19 +1,15 @@
 //! Calls between sides without a common codec: what each of them is offered and answered, and what the relay is told.
 
+use crate::records::{fair_world, phone, put_tenant, rule, trunk};
 use media::relay::{Command, Side};
 use media::sdp::{Codec, Session};
-use model::counters::ConnectionCounters;
-use model::{
-    AudioRelay, Connection, DialPlan, DialRule, DialRuleApplication, EncryptedAudio, RuleMatching,
-};
-use simulator::network::Weather;
-use simulator::phone::{PhoneConfig, PhoneEvent, WhenCalled};
-use simulator::world::{Action, SWITCH, TRANSCODED_CALLS, World, WorldConfig};
+use model::{AudioRelay, Connection, EncryptedAudio};
+use simulator::phone::{PhoneEvent, WhenCalled};
+use simulator::world::{Action, SWITCH, TRANSCODED_CALLS, World};
 use sip::message::Method;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use switch::{DirectoryChange, DomainPart};
 
 const PBX: &str = "198.51.100.1:5060";
 const CARRIER: &str = "198.51.100.2:5060";
@@ -43,41 +39,12 @@ impl Calls {
         called: &[Codec],
         change: impl FnOnce(&mut Connection, &mut Connection),
     ) -> Self {
-        let mut world = World::new(WorldConfig {
-            seed: 11,
-            weather: Weather::FAIR,
-            shards: 1,
-            relays: 100,
-            keep_messages: true,
-        });
-        let trunk = |pattern: &str, address: &str| Connection {
-            domain: "d1".into(),
-            connection_orig_match_pattern: pattern.into(),
-            connection_address: address.into(),
-            ..Connection::default()
-        };
-        let (mut pbx, mut carrier) = (trunk("sip*@pbx", PBX), trunk("sip*@carrier", CARRIER));
+        let mut world = fair_world(11, 100);
+        let (mut pbx, mut carrier) = (trunk("d1", "pbx", PBX), trunk("d1", "carrier", CARRIER));
         change(&mut pbx, &mut carrier);
-        let rule = |to: &str, host: &str| DialRule {
-            domain: "d1".into(),
-            dial_rule_dial_plan: "d1".into(),
-            matching: RuleMatching::to(to),
-            dial_rule_application: DialRuleApplication::ToConnection,
-            dial_rule_translation_destination_host: host.into(),
-            ..DialRule::default()
-        };
         let rules = vec![rule("*", "carrier"), rule("3*", "other")];
-        let plan = DialPlan::new("d1", "d1", "");
-        let (part, problems) = DomainPart::build(
-            "d1",
-            None,
-            vec![pbx, carrier, trunk("sip*@other", OTHER)],
-            vec![plan],
-            rules,
-            |_| Arc::new(ConnectionCounters::default()),
-        );
-        assert!(problems.is_empty(), "{problems:?}");
-        world.change(&DirectoryChange::Swap(Arc::new(part)));
+        let connections = vec![pbx, carrier, trunk("d1", "other", OTHER)];
+        put_tenant(&mut world, connections, rules, |_| Arc::default());
         let mut calls = Self { world, caller: 0 };
         calls.caller = calls.phone(PBX, "pbx", WhenCalled::RingForever, caller);
         calls.phone(
@@ -97,19 +64,7 @@ impl Calls {
         codecs: &[Codec],
     ) -> usize {
         let sip: SocketAddr = address.parse().unwrap();
-        let seed = u64::from(sip.ip().to_string().bytes().map(u32::from).sum::<u32>());
-        let phone = self.world.add(PhoneConfig {
-            name: "Ann".into(),
-            user: "1001".into(),
-            domain: domain.into(),
-            sip,
-            rtp: SocketAddr::new(sip.ip(), 40_000),
-            peer: SWITCH,
-            tone_hz: 0.0,
-            credentials: None,
-            when_called,
-            seed,
-        });
+        let phone = self.world.add(phone(sip, domain, 40_000, when_called));
         self.world.speak(phone, codecs);
         phone
     }

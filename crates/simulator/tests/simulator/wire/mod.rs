@@ -6,9 +6,9 @@
     reason = "every test file uses its own part"
 )]
 
-use model::{Cdr, Connection, DialPlan, DialRule, DialRuleApplication, Domain, RuleMatching};
-use simulator::network::Weather;
-use simulator::world::{SWITCH, World, WorldConfig};
+use crate::records::{fair_world, rule, trunk};
+use model::{Cdr, Connection, DialPlan, DialRule, Domain};
+use simulator::world::{SWITCH, World};
 use sip::message::{Message, Name};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -38,33 +38,14 @@ impl Wire {
         change: impl FnOnce(&mut Connection, &mut Connection),
         tenant: impl FnOnce(&mut Domain, &mut DialRule),
     ) -> Self {
-        let mut world = World::new(WorldConfig {
-            seed: 11,
-            weather: Weather::FAIR,
-            shards: 1,
-            relays: 10,
-            keep_messages: true,
-        });
-        let trunk = |pattern: &str, address: &str| Connection {
-            domain: "d1".into(),
-            connection_orig_match_pattern: pattern.into(),
-            connection_address: address.into(),
-            ..Connection::default()
-        };
-        let (mut pbx, mut carrier) = (trunk("sip*@pbx", PBX), trunk("sip*@carrier", CARRIER));
+        let mut world = fair_world(11, 10);
+        let (mut pbx, mut carrier) = (trunk("d1", "pbx", PBX), trunk("d1", "carrier", CARRIER));
         change(&mut pbx, &mut carrier);
         let mut domain = Domain {
             domain: "d1".into(),
             ..Domain::default()
         };
-        let mut rule = DialRule {
-            domain: "d1".into(),
-            dial_rule_dial_plan: "d1".into(),
-            matching: RuleMatching::to("*"),
-            dial_rule_application: DialRuleApplication::ToConnection,
-            dial_rule_translation_destination_host: "carrier".into(),
-            ..DialRule::default()
-        };
+        let mut rule = rule("*", "carrier");
         tenant(&mut domain, &mut rule);
         // A connection that was moved to `*` belongs to the system.
         let (shared, own): (Vec<_>, Vec<_>) = [pbx, carrier]
