@@ -15,9 +15,7 @@ def test_ringing_and_answer_reach_the_caller(carriers):
     call.expect(200)
     call.ack()
     leg.expect("ACK")
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
+    two.hang_up(call, leg)
 
 
 def test_callee_hangs_up(carriers):

@@ -7,12 +7,6 @@ from lib.sdp import Sdp
 from lib.sip_message import param
 
 
-def over(two, call, leg):
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
-
-
 def test_early_media_passes_with_a_relay_of_our_own(carriers):
     two = carriers()
     call = two.call(body=sdp.audio("127.0.0.1", 4000))
@@ -24,7 +18,7 @@ def test_early_media_passes_with_a_relay_of_our_own(carriers):
     assert Sdp(call.expect(200).body).port == early.port
     call.ack()
     leg.expect("ACK")
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_reliable_ringing_is_acknowledged_to_the_callee(carriers):
@@ -42,7 +36,7 @@ def test_reliable_ringing_is_acknowledged_to_the_callee(carriers):
     assert Sdp(call.expect(200).body).port
     call.ack()
     leg.expect("ACK")
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_a_caller_that_requires_reliable_ringing_gets_it(carriers):
@@ -58,7 +52,7 @@ def test_a_caller_that_requires_reliable_ringing_gets_it(carriers):
     call.expect(200)
     call.ack()
     leg.expect("ACK")
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_unacknowledged_reliable_ringing_is_repeated(carriers):
@@ -92,7 +86,7 @@ def test_a_fork_behind_the_carrier_answers_with_another_tag(carriers):
     call.expect(200)
     call.ack()
     assert param(leg.expect("ACK").get("To"), "tag") == param(leg.local, "tag")
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_a_second_answer_of_a_fork_is_hung_up(carriers):
@@ -106,4 +100,4 @@ def test_a_second_answer_of_a_fork_is_hung_up(carriers):
     assert param(bye.get("To"), "tag") == "latecomer"
     leg.reply(bye, 200)
     leg.local = winner
-    over(two, call, leg)
+    two.hang_up(call, leg)

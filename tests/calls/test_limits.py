@@ -14,13 +14,6 @@ def answered(two):
     return two.established(sdp.audio("127.0.0.1", 4000), sdp.audio("127.0.0.1", 5000))
 
 
-def hang_up(two, pair):
-    call, leg = pair
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
-
-
 @pytest.mark.parametrize("side, field", [("a", "orig"), ("a", "total"), ("b", "term"), ("b", "total")])
 def test_one_call_too_many_is_refused(carriers, side, field):
     two = carriers(**{side: {f"limits_max_active_calls_{field}": 2}})
@@ -30,17 +23,17 @@ def test_one_call_too_many_is_refused(carriers, side, field):
     if side == "a":
         assert response.get("Retry-After") is None, "it would keep the peer from calling at all"
     two.bob.no_call(0.3)
-    hang_up(two, up.pop())
+    two.hang_up(*up.pop())
     up.append(answered(two))
     for pair in up:
-        hang_up(two, pair)
+        two.hang_up(*pair)
 
 
 def test_zero_sets_no_limit(carriers):
     two = carriers(a={"limits_max_active_calls_orig": "0"}, b={"limits_max_active_calls_term": 0})
     up = [answered(two) for _ in range(4)]
     for pair in up:
-        hang_up(two, pair)
+        two.hang_up(*pair)
 
 
 def test_a_lowered_limit_drops_nobody(carriers):
@@ -49,7 +42,7 @@ def test_a_lowered_limit_drops_nobody(carriers):
     two.tenant.change("a", limits_max_active_calls_orig=1)
     two.call().expect(503)
     for pair in up:
-        hang_up(two, pair)
+        two.hang_up(*pair)
 
 
 def test_a_reinvite_does_not_count(carriers):
@@ -61,7 +54,7 @@ def test_a_reinvite_does_not_count(carriers):
     call.expect(200)
     call.ack()
     leg.expect("ACK")
-    hang_up(two, (call, leg))
+    two.hang_up(call, leg)
 
 
 @pytest.mark.parametrize("field, value", [("total", 2), ("offnet", "2")])
@@ -76,7 +69,7 @@ def test_one_call_too_many_for_a_domain_is_refused(carriers, field, value):
     refused = two.call()
     assert refused.expect(503).get("Retry-After") is None
     assert two.record(refused)["release_text"] == "Domain limit"
-    hang_up(two, up.pop())
+    two.hang_up(*up.pop())
     up.append(answered(two))
     # A carrier is told that the called side is busy: it would take a 503 for an outage of ours.
     two.tenant.change("a", connection_is_carrier_trunk="yes")
@@ -85,7 +78,7 @@ def test_one_call_too_many_for_a_domain_is_refused(carriers, field, value):
     assert api.put(path, {f"limits-max-active-calls-{field}": 0}).status == 202
     up.append(answered(two))
     for pair in up:
-        hang_up(two, pair)
+        two.hang_up(*pair)
     wait_until("no call is up", lambda: api.get(path).json["active-calls-total-current"] == 0)
 
 
@@ -102,7 +95,7 @@ def test_after_a_crash_calls_still_count_and_the_maximum_of_the_month_is_kept(ow
     two = Carriers(tenant, a={"limits_max_active_calls_orig": 2})
     up = [answered(two), answered(two)]
     two.call().expect(503)
-    hang_up(two, up.pop())
+    two.hang_up(*up.pop())
     pattern = f"sip*@{tenant.host('a')}"
     wait_until("the maximum is written", lambda: maxima(switch).get(pattern) == (2, 0))
     before = tenant.read("a")
@@ -119,6 +112,6 @@ def test_after_a_crash_calls_still_count_and_the_maximum_of_the_month_is_kept(ow
     up.append(answered(two))
     two.call().expect(503)
     for pair in up:
-        hang_up(two, pair)
+        two.hang_up(*pair)
     wait_until("all places are free", lambda: tenant.read("a")["active-calls-orig-current"] == 0)
     two.close()

@@ -4,16 +4,10 @@ from lib import sdp
 from lib.sip_message import user_of
 
 
-def hang_up(two, call, leg):
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
-
-
 def test_an_answered_call(carriers):
     two = carriers()
     call, leg = two.established(sdp.audio("127.0.0.1", 4000), sdp.audio("127.0.0.1", 5000))
-    hang_up(two, call, leg)
+    two.hang_up(call, leg)
     record = two.record(call)
     assert record["domain"] == two.tenant.domain
     assert record["started_ms"] <= record["answered_ms"] <= record["ended_ms"]
@@ -37,7 +31,7 @@ def test_the_side_that_hung_up(carriers):
 def test_both_identities_before_and_after_translation(carriers):
     two = carriers(b={"connection_translation_request_user": "+[*]", "connection_translation_source_user": "00[*]"})
     call, leg = two.established()
-    hang_up(two, call, leg)
+    two.hang_up(call, leg)
     record = two.record(call)
     assert user_of(record["orig"]["request_uri"]) == "13105550100"
     assert user_of(record["orig"]["from_uri"]) == "12125550111"
@@ -88,11 +82,11 @@ def test_a_call_over_the_limit(carriers):
     call = two.call()
     call.expect(503)
     assert two.record(call)["release_text"] == "Connection limit"
-    hang_up(two, *up)
+    two.hang_up(*up)
 
 
 def test_the_minimum_duration_is_kept_for_billing(carriers):
     two = carriers(b={"minimum_call_duration_seconds": "30"})
     call, leg = two.established()
-    hang_up(two, call, leg)
+    two.hang_up(call, leg)
     assert two.record(call)["minimum_call_duration_seconds"] == 30

@@ -12,12 +12,6 @@ def up(two):
     return two.established(sdp.audio("127.0.0.1", A), sdp.audio("127.0.0.1", B))
 
 
-def over(two, call, leg):
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
-
-
 @pytest.mark.parametrize("who", ["caller", "callee"])
 def test_hold_and_resume(carriers, who):
     two = carriers()
@@ -31,7 +25,7 @@ def test_hold_and_resume(carriers, who):
         assert Sdp(holder.expect(200).body).direction == answered
         holder.ack()
         held.expect("ACK")
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_the_origin_line_of_a_changed_offer_counts_up_by_one(carriers):
@@ -51,7 +45,7 @@ def test_the_origin_line_of_a_changed_offer_counts_up_by_one(carriers):
     call.expect(200)
     call.ack()
     leg.expect("ACK")
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_a_refused_change_leaves_the_call_as_it_was(carriers):
@@ -61,7 +55,7 @@ def test_a_refused_change_leaves_the_call_as_it_was(carriers):
     leg.reply(leg.expect("INVITE"), 488)
     leg.expect("ACK")
     call.expect(488)
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_late_offer(carriers):
@@ -76,7 +70,7 @@ def test_late_offer(carriers):
     call.ack(sdp.audio("127.0.0.1", A))
     answer = Sdp(leg.expect("ACK").body)
     assert answer.port not in (A, offer.port)
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_late_offer_in_a_reinvite(carriers):
@@ -89,7 +83,7 @@ def test_late_offer_in_a_reinvite(carriers):
     assert Sdp(call.expect(200).body).port != B
     call.ack(sdp.audio("127.0.0.1", A, version=2))
     assert Sdp(leg.expect("ACK").body).port != A
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_glare(carriers):
@@ -106,7 +100,7 @@ def test_glare(carriers):
     call.expect(200)
     call.ack()
     leg.expect("ACK")
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_update_changes_the_call_without_an_ack(carriers):
@@ -118,7 +112,7 @@ def test_update_changes_the_call_without_an_ack(carriers):
     leg.reply(again, 200, sdp.audio("127.0.0.1", B, version=2, direction="recvonly"))
     response = two.alice.response_to(update)
     assert response.status == 200 and Sdp(response.body).direction == "recvonly"
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_info_passes_with_its_body(carriers):
@@ -129,7 +123,7 @@ def test_info_passes_with_its_body(carriers):
     assert got.body == b"Signal=5\r\nDuration=160\r\n" and got.get("Content-Type") == "application/dtmf-relay"
     leg.reply(got, 200)
     assert two.alice.response_to(info).status == 200
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_a_transfer_within_a_call_is_not_allowed_and_leaves_the_call_up(carriers):
@@ -138,7 +132,7 @@ def test_a_transfer_within_a_call_is_not_allowed_and_leaves_the_call_up(carriers
     refer = call.request("REFER", headers=[("Refer-To", "<sip:elsewhere@127.0.0.1>")])
     refused = two.alice.response_to(refer)
     assert refused.status == 405 and "REFER" not in refused.get("Allow")
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_the_remote_target_follows_the_newest_contact(carriers, ua):

@@ -47,9 +47,7 @@ def test_an_answer_is_repeated_until_it_is_acknowledged(carriers):
     call.ack()
     assert repeats_within(two.alice, 1.5) == 0
     leg.expect("ACK")
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
+    two.hang_up(call, leg)
 
 
 def test_an_answer_that_comes_again_is_acknowledged_again(carriers):
@@ -61,9 +59,7 @@ def test_an_answer_that_comes_again_is_acknowledged_again(carriers):
     acks = [m for m in two.bob.inbox if m.method == "ACK"]
     assert two.bob.repeats + len(acks) == before + 1
     two.bob.inbox.clear()
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
+    two.hang_up(call, leg)
 
 
 def test_over_tcp_nothing_is_repeated(carriers):

@@ -129,6 +129,12 @@ class Carriers:
         leg.expect("ACK")
         return call, leg
 
+    def hang_up(self, call, leg):
+        """alice ends the call."""
+        bye = call.request("BYE")
+        leg.expect_bye()
+        assert self.alice.response_to(bye).status == 200
+
     def record(self, call):
         """The CDR of alice's call; it is written within a second or so of its end."""
         mine = lambda: [r for r in self.switch.cdrs() if r["orig"]["call_id"] == call.call_id]  # noqa: E731

@@ -18,12 +18,6 @@ def connect(two, one, other, host_a="127.0.0.1", host_b="127.0.0.1"):
     return call, leg, to_switch_a, to_switch_b
 
 
-def over(two, call, leg):
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
-
-
 def test_audio_passes_both_ways_unchanged(carriers, rtp):
     two = carriers()
     one, other = rtp(voice=0x11), rtp(voice=0x22)
@@ -32,7 +26,7 @@ def test_audio_passes_both_ways_unchanged(carriers, rtp):
     assert (other.heard(one), one.heard(other)) == (50, 50)
     assert [packet.sequence for packet in other.received] == list(range(one.sequence - 50, one.sequence))
     assert {packet.ssrc for packet in other.received} == {one.ssrc}
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_each_side_hears_the_relay_and_not_the_other_side(carriers, rtp):
@@ -46,7 +40,7 @@ def test_each_side_hears_the_relay_and_not_the_other_side(carriers, rtp):
     assert to_a != to_b
     ports = range(two.switch.rtp_first, two.switch.rtp_last + 1)
     assert to_a[1] in ports and to_b[1] in ports
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_audio_between_ipv4_and_ipv6(carriers, rtp):
@@ -55,7 +49,7 @@ def test_audio_between_ipv4_and_ipv6(carriers, rtp):
     call, leg, to_a, to_b = connect(two, one, other, host_b="::1")
     talk([(one, to_a), (other, to_b)], packets=10)
     assert (other.heard(one), one.heard(other)) == (10, 10)
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_early_media_is_heard_before_the_answer(carriers, rtp):
@@ -73,7 +67,7 @@ def test_early_media_is_heard_before_the_answer(carriers, rtp):
     call.expect(200)
     call.ack()
     leg.expect("ACK")
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_rtcp_passes_both_ways(carriers, rtp):
@@ -87,7 +81,7 @@ def test_rtcp_passes_both_ways(carriers, rtp):
     listen([one, other], 0.3)
     assert [data for data, _ in other.received_rtcp] == [report]
     assert [data for data, _ in one.received_rtcp] == [report]
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_dtmf_events_pass_unchanged(carriers, rtp):
@@ -102,7 +96,7 @@ def test_dtmf_events_pass_unchanged(carriers, rtp):
     assert len(events) == 3 * 8
     assert [packet.payload[0] for packet in events if packet.marker] == [1, 5, 11]
     assert Sdp(leg.invite.body).has("a=rtpmap:101 telephone-event/8000")
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_after_a_hold_the_audio_flows_again(carriers, rtp):
@@ -117,7 +111,7 @@ def test_after_a_hold_the_audio_flows_again(carriers, rtp):
         leg.expect("ACK")
     talk([(one, to_a), (other, to_b)], packets=10)
     assert (other.heard(one), one.heard(other)) == (10, 10)
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_a_reinvite_moves_the_audio_to_a_new_address(carriers, rtp):
@@ -133,7 +127,7 @@ def test_a_reinvite_moves_the_audio_to_a_new_address(carriers, rtp):
     until_heard(moved, to_a, other, to_b)
     talk([(moved, to_a), (other, to_b)], packets=10)
     assert (other.heard(moved), moved.heard(other)) == (10, 10)
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_the_record_counts_the_packets_of_each_direction(carriers, rtp):
@@ -143,7 +137,7 @@ def test_the_record_counts_the_packets_of_each_direction(carriers, rtp):
     talk([(one, to_a), (other, to_b)], packets=20)
     one.sequence += 5  # five packets that got lost on their way to us
     talk([(one, to_a)], packets=10)
-    over(two, call, leg)
+    two.hang_up(call, leg)
     media = two.record(call)["media"]
     for stream, port in (("from_orig", one), ("from_term", other)):
         # All but those sent before the relay knew of the answer.
@@ -161,4 +155,4 @@ def test_without_relay_the_addresses_pass(carriers):
     assert Sdp(call.expect(200).body).rtp == ("127.0.0.1", 5000)
     call.ack()
     leg.expect("ACK")
-    over(two, call, leg)
+    two.hang_up(call, leg)

@@ -36,19 +36,8 @@ def ports():
 
 def answered(two, offer, answer):
     """An answered call: (call, leg, what bob was offered, what alice was answered)."""
-    call = two.call(body=offer)
-    leg = two.bob.incoming()
-    leg.reply(leg.invite, 200, answer)
-    response = call.expect(200)
-    call.ack()
-    leg.expect("ACK")
-    return call, leg, leg.invite.body, response.body
-
-
-def over(two, call, leg):
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
+    call, leg = two.established(offer, answer)
+    return call, leg, leg.invite.body, call.response.body
 
 
 def handshakes(two, outcome):
@@ -76,7 +65,7 @@ def test_a_caller_with_dtls_speaks_to_one_in_the_clear(carriers, ports, key, pro
     phone.report(to_us)
     wait_until("the report", lambda: listen([phone, other], 0.1) or other.received_rtcp, 10)
     assert other.received_rtcp[0][0][:4] == bytes([0x80, 201, 0, 1])
-    over(two, call, leg)
+    two.hang_up(call, leg)
     media = two.record(call)["media"]
     suite = {"SRTP_AES128_CM_SHA1_80": "AES_CM_128_HMAC_SHA1_80", "SRTP_AEAD_AES_128_GCM": "AEAD_AES_128_GCM"}[profile]
     assert media["from_orig"]["encryption"] == f"DTLS {suite}"
@@ -92,7 +81,7 @@ def test_a_phone_that_waits_is_begun_with(carriers, ports, key):
     to_us, to_b = Sdp(answer).rtp, Sdp(offered).rtp
     phone.shake(to_us, value(answer, "fingerprint"))
     until_heard(phone, to_us, other, to_b, 10)
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_both_sides_have_a_handshake_of_their_own(carriers, ports):
@@ -118,7 +107,7 @@ def test_both_sides_have_a_handshake_of_their_own(carriers, ports):
     leg.expect("ACK")
     phone.shake(Sdp(answer).rtp, value(answer, "fingerprint"))
     until_heard(phone, Sdp(answer).rtp, other, Sdp(passed_on.body).rtp, 10)
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_another_certificate_than_the_described_one_ends_the_call(carriers, ports):
@@ -160,7 +149,7 @@ def test_a_new_offer_keeps_the_keys_unless_it_names_another_certificate(carriers
     assert Sdp(answer).rtp == to_us, "the port stays"
     phone.shake(to_us, value(answer, "fingerprint"))
     until_heard(phone, to_us, other, to_b, 10)
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 @pytest.fixture

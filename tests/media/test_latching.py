@@ -16,12 +16,6 @@ def connect(two, announced, other):
     return call, leg, to_a, to_b
 
 
-def over(two, call, leg):
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
-
-
 def test_before_anything_came_in_the_sdp_address_is_sent_to(carriers, rtp):
     two = carriers()
     one, other = rtp(voice=1), rtp(voice=2)
@@ -29,7 +23,7 @@ def test_before_anything_came_in_the_sdp_address_is_sent_to(carriers, rtp):
     talk([(other, to_b)], packets=10)
     one.drain()
     assert one.heard(other) >= 9
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_a_phone_behind_nat_is_answered_where_it_sends_from(carriers, rtp):
@@ -40,7 +34,7 @@ def test_a_phone_behind_nat_is_answered_where_it_sends_from(carriers, rtp):
     talk([(one, to_a), (other, to_b)], packets=20)
     assert other.heard(one) == 20
     assert one.heard(other) >= 18
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_a_stranger_neither_steals_nor_adds_audio(carriers, rtp):
@@ -52,7 +46,7 @@ def test_a_stranger_neither_steals_nor_adds_audio(carriers, rtp):
     assert thief.heard(other) == 0
     assert other.heard(thief) == 0
     assert one.heard(other) == 20 and other.heard(one) == 20
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_what_is_not_rtp_is_not_relayed(carriers, rtp):
@@ -65,4 +59,4 @@ def test_what_is_not_rtp_is_not_relayed(carriers, rtp):
     talk([(one, to_a), (other, to_b)], packets=5)
     listen([other], 0.1)
     assert len(other.received) == 5 and other.heard(one) == 5
-    over(two, call, leg)
+    two.hang_up(call, leg)

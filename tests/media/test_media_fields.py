@@ -21,19 +21,8 @@ def refused_lines(body):
 
 def answered(two, offer, answer):
     """An answered call: (call, leg, what bob was offered, what alice was answered)."""
-    call = two.call(body=offer)
-    leg = two.bob.incoming()
-    leg.reply(leg.invite, 200, answer)
-    response = call.expect(200)
-    call.ack()
-    leg.expect("ACK")
-    return call, leg, leg.invite.body, response.body
-
-
-def over(two, call, leg):
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
+    call, leg = two.established(offer, answer)
+    return call, leg, leg.invite.body, call.response.body
 
 
 def test_blocked_video_is_left_out_of_the_offer_and_refused_in_the_answer(carriers, rtp):
@@ -45,7 +34,7 @@ def test_blocked_video_is_left_out_of_the_offer_and_refused_in_the_answer(carrie
     )
     assert b"m=video" not in offered
     assert refused_lines(answer) == ["video"]
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_pcmu_only_speaks_pcmu_with_a_caller_that_has_only_pcma(carriers, rtp):
@@ -69,7 +58,7 @@ def test_pcmu_only_speaks_pcmu_with_a_caller_that_has_only_pcma(carriers, rtp):
     assert {packet.payload_type for packet in other.received} == {PCMU}
     assert all(set(packet.payload) <= {0xFE, 0xFF, 0x7F, 0x7E} for packet in other.received)
     assert {packet.payload_type for packet in one.received} == {PCMA}
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_pcmu_only_holds_for_a_peer_that_answers_with_more_than_it_was_offered(carriers, rtp):
@@ -88,7 +77,7 @@ def test_pcmu_only_holds_for_a_peer_that_answers_with_more_than_it_was_offered(c
         one.send(Sdp(answer).rtp, payload_type=PCMA)
         listen([one, other], PTIME_SECONDS)
     assert {packet.payload_type for packet in other.received} == {PCMU}
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_pcmu_only_refuses_an_offer_without_pcmu(carriers, rtp):
@@ -115,7 +104,7 @@ def test_a_pause_is_filled_with_comfort_noise_where_it_was_agreed(carriers, rtp)
     assert {packet.ssrc for packet in other.received} == {one.ssrc}
     assert 4 <= len(other.received) <= 8
     assert one.received == [], "nobody asked for it there"
-    over(two, call, leg)
+    two.hang_up(call, leg)
 
 
 def test_demanded_encryption_is_offered_and_a_caller_in_the_clear_is_refused(carriers, rtp):
@@ -157,4 +146,4 @@ def test_a_source_is_learned_once_where_the_record_says_so(carriers, rtp, once):
     talk([(moved, to_a)], packets=5)
     other.drain()
     assert other.heard(moved) == (0 if once else 5)
-    over(two, call, leg)
+    two.hang_up(call, leg)

@@ -64,12 +64,6 @@ def answered(two, offer, answer):
     return call, leg, Sdp(call.response.body).rtp, Sdp(leg.invite.body).rtp
 
 
-def over(two, call, leg):
-    bye = call.request("BYE")
-    leg.expect_bye()
-    assert two.alice.response_to(bye).status == 200
-
-
 def talk(two, one, other, seconds=3.0, crypto=()):
     """A call in which both ports play: (call, leg), and the ports have been heard for so long."""
     offer = sdp.audio("127.0.0.1", one.port, extra=crypto)
@@ -117,7 +111,7 @@ def test_each_side_is_heard_in_its_own_channel(carriers, port, asks):
     def attempt(one, other):
         call, leg = talk(two, one, other)
         one.quiet(), other.quiet()
-        over(two, call, leg)
+        two.hang_up(call, leg)
         return two.record(call)
 
     record = undisturbed(attempt, lambda: port(LEFT_HZ), lambda: port(RIGHT_HZ))
@@ -141,7 +135,7 @@ def test_each_side_is_heard_in_its_own_channel(carriers, port, asks):
 def test_nothing_is_recorded_where_nobody_asks(carriers, port):
     two = carriers()
     call, leg = talk(two, port(LEFT_HZ), port(RIGHT_HZ), seconds=0.5)
-    over(two, call, leg)
+    two.hang_up(call, leg)
     assert "recording" not in two.record(call)
     assert not (two.switch.data / "recordings" / two.tenant.domain).exists()
 
@@ -151,7 +145,7 @@ def test_what_was_sealed_is_recorded_open(carriers, port):
 
     def attempt(one, other):
         call, leg = talk(two, one, other, seconds=2.0, crypto=[one.keys.crypto])
-        over(two, call, leg)
+        two.hang_up(call, leg)
         return two.record(call)
 
     record = undisturbed(
@@ -179,7 +173,7 @@ def test_a_hold_is_silence_in_the_same_file(carriers, port):
     before = one.heard(RIGHT_HZ).seconds
     one.play(to_a), other.play(to_b)
     wait_until("they talk again", lambda: one.heard_seconds(RIGHT_HZ, before + 1.0), 30, every=0.1)
-    over(two, call, leg)
+    two.hang_up(call, leg)
     record = two.record(call)
     left, right = audio.read_stereo(file_of(two.switch, record))
     folder = file_of(two.switch, record).parent
@@ -209,7 +203,7 @@ def test_with_too_little_room_left_the_call_goes_on_without_recording(own_switch
     switch = own_switch("--recording-reserve-mib", 1_000_000_000)
     two = Carriers(Tenant(switch), a=RECORDED)
     call, leg = talk(two, port(LEFT_HZ), port(RIGHT_HZ), seconds=0.5)
-    over(two, call, leg)
+    two.hang_up(call, leg)
     recording = two.record(call)["recording"]
     assert recording["path"] is None and "recording_reserve_mib" in recording["failure"]
     assert switch.metric("strowger_recordings_total", outcome="failed") == 1
@@ -242,7 +236,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_call(own_switch, port, tmp_p
     # Nobody who talks notices.
     before = one.heard(RIGHT_HZ).seconds
     wait_until("they talk on", lambda: one.heard_seconds(RIGHT_HZ, before + 2.0), 30, every=0.1)
-    over(two, call, leg)
+    two.hang_up(call, leg)
     record = two.record(call)
     recording = record["recording"]
     assert recording["failure"] == "the disk is full"
@@ -257,7 +251,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_call(own_switch, port, tmp_p
 
     # Where there is no room at all, the next one does not even begin.
     call, leg = talk(two, one, other, seconds=0.5)
-    over(two, call, leg)
+    two.hang_up(call, leg)
     recording = two.record(call)["recording"]
     assert recording["failure"] == "the disk is full"
     two.close()

@@ -72,9 +72,7 @@ class Converted:
         return [sorted(port.received, key=lambda packet: packet.sequence) for port in self.ports]
 
     def over(self):
-        bye = self.call.request("BYE")
-        self.leg.expect_bye()
-        assert self.two.alice.response_to(bye).status == 200
+        self.two.hang_up(self.call, self.leg)
 
 
 def assert_one_stream(packets, codec, frame_ticks):
