@@ -120,7 +120,7 @@ pub struct Domain {
     /// Language of the portal and of prompts.
     #[serde(alias = "language")]
     pub language_token: String,
-    /// Whether the tenant is closed for changes.
+    /// Whether the calls of the tenant are refused, except those to emergency numbers.
     #[serde(with = "wire::yes_no")]
     pub is_domain_locked: bool,
     /// Whether calls are signed and verified.

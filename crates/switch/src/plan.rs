@@ -322,6 +322,8 @@ impl<'a> Routing<'a> {
                 Next::Connect => {
                     self.permit(trail)?;
                     let targets = self.choose_targets(trail)?;
+                    // Not before: the target may say whose call it is.
+                    self.refuse_when_locked(trail)?;
                     return self.write_all(targets, trail);
                 }
             }

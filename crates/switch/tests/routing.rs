@@ -555,6 +555,37 @@ fn a_plan_may_say_what_becomes_of_the_unknown() {
 }
 
 #[test]
+fn a_locked_domain_calls_nobody_and_is_called_by_nobody_but_for_emergencies() {
+    let directory = |locked| {
+        let mut records = pbx_and_carrier()
+            .connection("*", "sip*@192.0.2.20", |c| c.dial_plan = "Numbers".into())
+            .rule("*", "Numbers", "sip:13105550100@*", |rule| {
+                rule.dial_rule_translation_destination_host = "acme-pbx".into()
+            })
+            .rule("d1", "d1", "*", |rule| {
+                rule.dial_rule_translation_destination_user = "[*]".into();
+                rule.dial_rule_translation_destination_host = "carrier".into()
+            });
+        records.domains.push(Domain {
+            domain: "d1".into(),
+            is_domain_locked: locked,
+            ..Domain::default()
+        });
+        records.directory()
+    };
+    let calls = [
+        (PBX, "sip:13105550199@sbc"),
+        ("sip:12125550111@192.0.2.20", "sip:13105550100@sbc"),
+    ];
+    for (from, to) in calls {
+        assert!(written(&directory(false), from, to).is_ok(), "{to}");
+        let refusal = written(&directory(true), from, to).unwrap_err();
+        assert_eq!((refusal.status, &*refusal.text), (403, "Domain locked"));
+    }
+    assert!(written(&directory(true), PBX, "sip:911@sbc").is_ok());
+}
+
+#[test]
 fn a_tenants_connection_is_out_of_reach_for_other_tenants() {
     let directory = pbx_and_carrier()
         .connection("d2", "sip*@secret-pbx", |_| ())

@@ -167,7 +167,7 @@ const SETTINGS: &[Field] = &[
         .aliases(&["language"]),
     Field::yes_no(
         "is-domain-locked",
-        "Whether the tenant is closed for changes.",
+        "Whether the calls of the tenant are refused, except those to emergency numbers.",
     )
     .default("no")
     .least(Scope::Reseller),

@@ -55,6 +55,29 @@ impl Routing<'_> {
         }
     }
 
+    /// A locked domain has no calls, from its connections or to them, but for emergency numbers.
+    pub(super) fn refuse_when_locked(&self, trail: &mut Trail) -> Result<(), Refusal> {
+        let part = self.directory.part(&self.domain);
+        let record = part.and_then(|part| part.domain.as_ref());
+        if !record.is_some_and(|record| record.is_domain_locked) {
+            return Ok(());
+        }
+        let emergency = permissions::is_emergency(&self.called.user);
+        trail.step("domain", Some(self.domain.clone()), || {
+            let outcome = if emergency {
+                "but emergency numbers always pass"
+            } else {
+                "its calls are refused"
+            };
+            format!("{} is locked, {outcome}", self.domain)
+        });
+        if emergency {
+            Ok(())
+        } else {
+            Err(Refusal::new(403, "Domain locked"))
+        }
+    }
+
     /// Who may get the call: the connection that the destination's host names, else those of the best route, else
     /// one that takes any host.
     pub(super) fn choose_targets(&mut self, trail: &mut Trail) -> Result<Vec<Target>, Refusal> {
