@@ -37,6 +37,7 @@ mod media;
 mod metrics;
 mod misbehaviours;
 mod offline;
+mod pace;
 mod ports;
 mod reachability;
 mod recorder;

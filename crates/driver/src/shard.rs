@@ -33,6 +33,7 @@ use crate::flows::Flows;
 use crate::journal::{JournalDesk, Replayed};
 use crate::mailbox::Mailbox;
 use crate::misbehaviours::MisbehaviourCounts;
+use crate::pace::Pace;
 use crate::reachability::ReachabilityQueue;
 use crate::recorder::{RecorderDesk, RecorderQueue};
 use crate::registrations::RegistrationQueue;
@@ -60,6 +61,10 @@ const GAUGES_EVERY: Duration = Duration::from_millis(250);
 /// How long due timers may wait for others to be dealt with in one go. Every transaction ends with timers that nobody
 /// waits for; one by one they would wake the thread several times for each call.
 const TIMER_GRAIN: Duration = Duration::from_millis(5);
+
+/// Up to so many sockets are read after a rest without asking first which of them have something: one that has nothing
+/// costs as much as the question.
+const SOCKETS_READ_UNASKED: usize = 2;
 
 /// How soon to look again when the media thread or the recorder had no room.
 const MEDIA_RETRY: Duration = Duration::from_millis(1);
@@ -152,6 +157,10 @@ pub(crate) struct Shard {
     gauged: bool,
     /// Timers are not looked at before: see [`TIMER_GRAIN`].
     timers_rest_until: Instant,
+    /// How long messages may gather before the next look.
+    pace: Pace,
+    /// Messages that this turn has taken from sockets, streams and other shards.
+    heard: usize,
 }
 
 impl Shard {
@@ -196,6 +205,8 @@ impl Shard {
             gauges_due: now,
             gauged: false,
             timers_rest_until: now,
+            pace: Pace::default(),
+            heard: 0,
         })
     }
 
@@ -250,8 +261,11 @@ impl Shard {
     /// Mail, datagrams, timers; then everything that followed is sent, and the thread sleeps. `false` when told to
     /// stop.
     fn turn(&mut self) -> bool {
+        let began = Instant::now();
+        self.heard = 0;
         let running = self.read_mail();
         self.read_sockets();
+        self.pace.looked(began, self.heard);
         self.fire_timers();
         self.send();
         self.report_failures();
@@ -357,6 +371,7 @@ impl Shard {
             }
             _ => None,
         };
+        self.heard += usize::from(message.is_some());
         let clock = clock();
         self.handle(clock, input, message.as_ref());
         self.obey(clock, message.as_ref());
@@ -492,7 +507,21 @@ impl Shard {
         }
     }
 
+    /// While messages flow, lets them gather until the next look is due; else waits for one, for mail or a timer.
     fn sleep(&mut self) {
+        let flushed = [self.media.flush(), self.recorder.flush()];
+        if !flushed.contains(&false) && !self.has_something_to_say() {
+            let rest = self.pace.rest(Instant::now());
+            if !rest.is_zero() {
+                // Nothing ends this: what comes meanwhile is what is to gather. Nobody has to wake us either, as the
+                // mailbox has not been told that we sleep.
+                thread::sleep(rest);
+                if self.sockets.iter().flatten().count() <= SOCKETS_READ_UNASKED {
+                    self.readable.extend(0..self.sockets.len());
+                    return;
+                }
+            }
+        }
         let now = Instant::now();
         let mut timeout = self.switch.poll_timeout().map(|due| {
             due.max(self.timers_rest_until)
@@ -501,7 +530,6 @@ impl Shard {
         let shorten = |timeout: Option<Duration>, limit: Duration| {
             Some(timeout.map_or(limit, |t| t.min(limit)))
         };
-        let flushed = [self.media.flush(), self.recorder.flush()];
         if flushed.contains(&false) {
             timeout = shorten(timeout, MEDIA_RETRY);
         }
@@ -512,10 +540,7 @@ impl Shard {
         if !self.gauged {
             timeout = shorten(timeout, GAUGES_EVERY);
         }
-        let unsaid =
-            !self.for_streams.is_empty() || self.outbox.iter().any(|waiting| !waiting.is_empty());
-        let waiting = unsaid || !self.failed.is_empty();
-        if waiting || !self.mailbox.may_sleep() {
+        if self.has_something_to_say() || !self.mailbox.may_sleep() {
             timeout = Some(Duration::ZERO);
         }
         if let Err(error) = self.poller.wait(&mut self.ready, timeout) {
@@ -526,6 +551,12 @@ impl Shard {
         self.mailbox.awake();
         let sockets = self.ready.tokens().filter(|token| *token != MAILBOX);
         self.readable.extend(sockets.map(|token| token as usize));
+    }
+
+    /// The end of the turn has caused something that waits for the next.
+    fn has_something_to_say(&self) -> bool {
+        let unsent = self.outbox.iter().any(|waiting| !waiting.is_empty());
+        unsent || !self.for_streams.is_empty() || !self.failed.is_empty()
     }
 
     /// Brings the gauges up to date, now and then: counting the calls takes a walk over them.
