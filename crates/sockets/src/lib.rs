@@ -8,6 +8,7 @@
 //! - [`ReceiveBatch`], [`SendBatch`]: the preallocated buffers of those batches;
 //! - [`Poller`], [`Waker`]: readiness of many descriptors, and a wake-up from another thread;
 //! - [`MediaIo`]: many sockets with one packet each, which is what media looks like;
+//! - [`FastPath`]: media that the kernel relays without asking, as long as nothing unusual happens;
 //! - [`send_descriptors`], [`receive_descriptors`]: sockets that go to another process with all that waits in them;
 //! - [`raise_open_files`], [`free_bytes`]: what the system allows and has room for.
 //!
@@ -21,15 +22,19 @@ compile_error!(
 
 mod address;
 mod batch;
+mod bpf;
 mod disk;
+mod fast_path;
 mod inherit;
 mod limits;
 mod media_io;
 mod poll;
+mod route;
 mod udp;
 
 pub use batch::{Arrived, Datagram, ReceiveBatch, SendBatch};
 pub use disk::free_bytes;
+pub use fast_path::{FastPath, Lent, LentState, Returned};
 pub use inherit::{
     DESCRIPTORS_PER_MESSAGE, receive_descriptors, send_descriptors, take_left_descriptors,
 };
