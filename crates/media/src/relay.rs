@@ -44,6 +44,7 @@ mod conversion;
 mod cover;
 mod datagram;
 pub mod latch;
+mod loan;
 mod outbound;
 mod outbox;
 mod payloads;
@@ -62,6 +63,7 @@ pub use command::{
 };
 pub use conversion::Conversion;
 pub use datagram::Datagram;
+pub use loan::{Carried, LOAN_MAX, Loan, ORDINARY_PACKETS, Returned};
 pub use outbound::{COMFORT_NOISE_AFTER, FRAME, Noise};
 pub use payloads::Payloads;
 pub use ringback::{RINGBACK_AFTER, RINGBACK_RETURNS_AFTER, Ringback};

@@ -315,6 +315,30 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The relay it is for.
+    pub fn relay(&self) -> RelayId {
+        match self {
+            Self::Open { relay, .. }
+            | Self::Reopen { relay, .. }
+            | Self::Remote { relay, .. }
+            | Self::Relatch { relay, .. }
+            | Self::LatchOnce { relay, .. }
+            | Self::Convert { relay, .. }
+            | Self::ComfortNoise { relay, .. }
+            | Self::Ringback { relay, .. }
+            | Self::Protect { relay, .. }
+            | Self::Resume { relay, .. }
+            | Self::Hurry { relay, .. }
+            | Self::Multiplex { relay, .. }
+            | Self::Traffic { relay, .. }
+            | Self::Payloads { relay, .. }
+            | Self::Record { relay, .. }
+            | Self::Close { relay, .. } => *relay,
+        }
+    }
+}
+
 /// From a media thread to call control.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {

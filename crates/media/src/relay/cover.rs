@@ -60,6 +60,11 @@ impl Cover {
         };
     }
 
+    /// Whether packets pass as they are.
+    pub(super) fn is_clear(&self) -> bool {
+        matches!(self, Self::Clear)
+    }
+
     /// What this side's media are sealed with at the moment.
     pub(super) fn seal_in_use(&self) -> Option<Seal> {
         let (exchange, suite) = match self {

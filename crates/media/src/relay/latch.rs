@@ -118,6 +118,18 @@ impl Latch {
             .or(self.announced)
     }
 
+    /// The source that packets are expected from, once one has settled.
+    pub(super) fn settled_source(&self) -> Option<SocketAddr> {
+        self.settled.map(|settled| settled.source)
+    }
+
+    /// Packets of the settled source came elsewhere, the last one then.
+    pub(super) fn absorb(&mut self, last_at: Instant) {
+        if let Some(settled) = &mut self.settled {
+            settled.heard_at = last_at;
+        }
+    }
+
     /// The host this side's packets come from, as far as known; a hold does not change it.
     pub fn host(&self) -> Option<IpAddr> {
         let address = self

@@ -179,6 +179,11 @@ impl Outbound {
         self.player.as_ref().map_or(0, |player| player.cost())
     }
 
+    /// Whether packets leave as they are, and nothing else does.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.change, Change::None) && !self.fills()
+    }
+
     /// Whether pauses are filled, or a tone is played.
     pub(super) fn fills(&self) -> bool {
         self.filler.is_some() || self.player.as_ref().is_some_and(|player| player.plays())

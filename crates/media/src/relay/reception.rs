@@ -1,5 +1,6 @@
 //! Loss, order and jitter of one RTP stream, after RFC 3550 appendices A.1, A.3 and A.8.
 
+use super::loan::Carried;
 use crate::rtp::Header;
 
 /// Largest gap taken for loss; beyond it the sender is suspected to count from anew.
@@ -81,6 +82,48 @@ impl Reception {
             run.jitter.observe(at_us, header.timestamp, rate);
         }
         arrival
+    }
+
+    /// Whether a packet is just the one that comes next.
+    pub(super) fn is_next(&self, header: &Header) -> bool {
+        self.run.as_ref().is_some_and(|run| {
+            run.ssrc == header.ssrc && header.sequence == (run.newest as u16).wrapping_add(1)
+        })
+    }
+
+    /// SSRC and number of the next packet, and what goes on with it.
+    pub(super) fn next(&self) -> Option<(u32, u16, Carried)> {
+        let Run {
+            ssrc,
+            newest,
+            jitter,
+            ..
+        } = self.run?;
+        let carried = Carried {
+            clock_rate_hz: jitter.clock_rate_hz,
+            transit: jitter.last_transit,
+            jitter_sixteenths: jitter.sixteenths,
+            ..Carried::default()
+        };
+        Some((ssrc, (newest as u16).wrapping_add(1), carried))
+    }
+
+    /// So many packets came elsewhere, each of them the next one.
+    pub(super) fn absorb(&mut self, packets: u64, carried: &Carried) {
+        let Some(run) = self.run.as_mut().filter(|_| packets > 0) else {
+            return;
+        };
+        let shift = u32::try_from(packets).unwrap_or(u32::MAX);
+        let all = u128::MAX;
+        run.newest += packets;
+        run.window = run
+            .window
+            .checked_shl(shift)
+            .map_or(all, |window| window | !all.unbounded_shl(shift));
+        run.received += packets;
+        run.suspect_next = None;
+        run.jitter.last_transit = carried.transit;
+        run.jitter.sixteenths = carried.jitter_sixteenths;
     }
 
     /// Packets that never arrived, over all runs.

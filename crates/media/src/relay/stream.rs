@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::cover::Cover;
 use super::latch::{Acceptance, Latch, Nearness, Refusal};
+use super::loan::{
+    Carried, LENT_PACKET_BYTES_MAX, Lent, ORDINARY_PACKETS, PACKETS_AFTER_REFUSAL, Returned,
+};
 use super::outbound::Outbound;
 use super::reception::{Arrival, Reception, ticks_to_us};
 use super::table::{Carries, DropReason};
@@ -39,6 +42,10 @@ pub(super) struct Stream {
     reports: ReportStats,
     watch: Option<Watch>,
     pace: Pace,
+    /// Somebody else relays what this side sends.
+    pub(super) lent: Option<Lent>,
+    /// Ordinary packets to come until it may be lent.
+    until_lent: u16,
 }
 
 /// What a payload type means.
@@ -79,6 +86,8 @@ impl Stream {
             reports: ReportStats::default(),
             watch: None,
             pace: Pace::default(),
+            lent: None,
+            until_lent: ORDINARY_PACKETS,
         }
     }
 
@@ -161,7 +170,7 @@ impl Stream {
             .is_some_and(|watch| !std::mem::replace(&mut watch.reported, true))
     }
 
-    /// Judges and counts a media packet.
+    /// Judges and counts a media packet; what it did to the latch.
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -169,7 +178,7 @@ impl Stream {
         source: SocketAddr,
         packet: &[u8],
         traffic: Traffic,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Acceptance, DropReason> {
         let header = match traffic {
             Traffic::Datagrams => None,
             Traffic::Rtp | Traffic::Srtp => match rtp::Header::parse(packet) {
@@ -180,16 +189,18 @@ impl Stream {
                 }
             },
         };
-        match self
+        let acceptance = match self
             .rtp
             .admit(now, source, header.map(|header| header.ssrc))
         {
-            Ok(Acceptance::Steady | Acceptance::Settled) => {}
-            Ok(Acceptance::Moved) => self.stats.source_changes += 1,
+            Ok(acceptance) => acceptance,
             Err(refusal) => {
                 self.stats.dropped_source += 1;
                 return Err(refusal.into());
             }
+        };
+        if acceptance == Acceptance::Moved {
+            self.stats.source_changes += 1;
         }
 
         let age = now.saturating_duration_since(opened_at);
@@ -204,9 +215,72 @@ impl Stream {
         self.stats.last_at_ms = Some(age_ms);
         self.heard(now);
         if let Some(header) = header {
-            self.measure(age.as_micros() as u64, &header, packet, traffic);
+            let is_next = acceptance == Acceptance::Steady && self.reception.is_next(&header);
+            let is_event = self.measure(age.as_micros() as u64, &header, packet, traffic);
+            let is_ordinary = is_next
+                && !is_event
+                && has_plain_header(packet)
+                && packet.len() <= LENT_PACKET_BYTES_MAX;
+            self.until_lent = match is_ordinary {
+                true => self.until_lent.saturating_sub(1),
+                false => self.until_lent.max(ORDINARY_PACKETS),
+            };
         }
-        Ok(())
+        Ok(acceptance)
+    }
+
+    /// Whether what this side sends has been ordinary for long enough to be lent.
+    pub(super) fn may_be_lent(&self) -> bool {
+        self.until_lent == 0 && self.lent.is_none()
+    }
+
+    /// SSRC, payload type and number of the next packet, and what goes on with it, if that can be somebody else's.
+    pub(super) fn next(&self) -> Option<(u32, u8, u16, Carried)> {
+        let payload = self.last_payload.filter(|payload| !payload.is_event)?;
+        let (ssrc, sequence, carried) = self.reception.next()?;
+        // The estimate of another clock says nothing yet of this one.
+        let measured = carried.clock_rate_hz == payload.clock_rate_hz;
+        let carried = Carried {
+            second: self.pace.second,
+            second_packets: self.pace.packets,
+            ..carried
+        };
+        measured.then_some((ssrc, payload.payload_type, sequence, carried))
+    }
+
+    /// Nobody wants to relay what this side sends.
+    pub(super) fn is_refused(&mut self) {
+        self.until_lent = PACKETS_AFTER_REFUSAL;
+    }
+
+    /// What kept it from being lent may be over.
+    pub(super) fn reconsider(&mut self) {
+        self.until_lent = ORDINARY_PACKETS;
+    }
+
+    /// What came while somebody else relayed this side counts as if it had come here.
+    pub(super) fn absorb(&mut self, opened_at: Instant, returned: &Returned) {
+        self.lent = None;
+        self.until_lent = ORDINARY_PACKETS;
+        let Some(last_at) = returned.last_at else {
+            return;
+        };
+        let Carried {
+            second,
+            second_packets,
+            ..
+        } = returned.carried;
+        self.rtp.absorb(last_at);
+        self.pace = Pace {
+            second,
+            packets: second_packets,
+        };
+        let age = last_at.saturating_duration_since(opened_at);
+        self.stats.packets += returned.packets;
+        self.stats.bytes += returned.bytes;
+        self.stats.last_at_ms = Some(age.as_millis() as u64);
+        self.reception.absorb(returned.packets, &returned.carried);
+        self.heard(last_at);
     }
 
     /// What the payload of an RTP packet of this side means.
@@ -288,7 +362,14 @@ impl Stream {
         }
     }
 
-    fn measure(&mut self, at_us: u64, header: &rtp::Header, packet: &[u8], traffic: Traffic) {
+    /// Whether the packet is about a key press.
+    fn measure(
+        &mut self,
+        at_us: u64,
+        header: &rtp::Header,
+        packet: &[u8],
+        traffic: Traffic,
+    ) -> bool {
         let Payload {
             clock_rate_hz,
             is_event,
@@ -307,6 +388,7 @@ impl Stream {
         } else if traffic == Traffic::Rtp {
             self.count_press(header, packet);
         }
+        is_event
     }
 
     fn payload(&mut self, payload_type: u8) -> Payload {
@@ -354,6 +436,11 @@ impl Stream {
             }
         }
     }
+}
+
+/// Neither an extension nor contributing sources.
+fn has_plain_header(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| first & 0x1f == 0)
 }
 
 impl Pace {

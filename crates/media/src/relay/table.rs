@@ -1,6 +1,7 @@
 //! All relays of one media thread.
 
 mod handshakes;
+mod loans;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use self::handshakes::Handshakes;
+use self::loans::Loans;
+use super::latch::Acceptance;
 use super::outbound::FILLED_PACKET_BYTES;
 use super::outbox::Outbox;
 use super::ringback::RINGBACK_COST_MAX;
@@ -80,6 +83,7 @@ pub struct RelayTable {
     filling: Vec<u32>,
     handshakes: Handshakes,
     outbox: Outbox,
+    loans: Loans,
     transcoded: u64,
 }
 
@@ -95,6 +99,12 @@ struct Place {
 pub(super) enum Carries {
     Media,
     Reports,
+}
+
+/// What a packet is that was let in.
+enum Admitted {
+    Media(Acceptance),
+    Report,
 }
 
 #[derive(Debug)]
@@ -120,6 +130,7 @@ impl RelayTable {
             filling: Vec::new(),
             handshakes: Handshakes::default(),
             outbox: Outbox::new(),
+            loans: Loans::default(),
             transcoded: 0,
         }
     }
@@ -186,6 +197,7 @@ impl RelayTable {
         now: Instant,
         command: Command,
     ) -> Result<Option<Event>, CommandError> {
+        self.reconsider(command.relay());
         match command {
             Command::Open { .. } | Command::Reopen { .. } => {
                 return Err(CommandError::NeedsSockets);
@@ -348,10 +360,11 @@ impl RelayTable {
         let passed = relay
             .admit(now, side, carries, source, datagram, hear)
             .and_then(|kind| match kind {
-                Carries::Media => {
+                Admitted::Media(acceptance) => {
+                    self.loans.note(slot, side, relay, acceptance);
                     relay.pass(now, side, datagram, &mut self.outbox, &mut self.transcoded)
                 }
-                Carries::Reports => relay.pass_report(side, datagram).map(Some),
+                Admitted::Report => relay.pass_report(side, datagram).map(Some),
             });
         match passed {
             Ok(Some((out, to))) => Verdict::Forward { out, to },
@@ -480,7 +493,7 @@ impl Relay {
         source: SocketAddr,
         datagram: &mut Datagram<'_>,
         hear: &mut impl FnMut(Heard<'_>),
-    ) -> Result<Carries, DropReason> {
+    ) -> Result<Admitted, DropReason> {
         let opened = self.traffic == Traffic::Rtp;
         let (from, towards) = ends(&mut self.streams, side);
         let port = carries;
@@ -495,7 +508,8 @@ impl Relay {
                 if opened {
                     from.open(datagram)?;
                 }
-                from.receive(now, self.opened_at, source, datagram.bytes(), self.traffic)?;
+                let acceptance =
+                    from.receive(now, self.opened_at, source, datagram.bytes(), self.traffic)?;
                 if let Some(recording) = self.recording.filter(|_| opened) {
                     hear(Heard {
                         recording,
@@ -504,6 +518,7 @@ impl Relay {
                         packet: datagram.bytes(),
                     });
                 }
+                Ok(Admitted::Media(acceptance))
             }
             Carries::Reports => {
                 if opened {
@@ -523,9 +538,9 @@ impl Relay {
                     traffic,
                     judged_clock_rate_hz,
                 )?;
+                Ok(Admitted::Report)
             }
         }
-        Ok(kind)
     }
 
     /// Sends media of one side on: from which socket, and where to. `None` when nothing leaves now.

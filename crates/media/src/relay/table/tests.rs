@@ -1,5 +1,6 @@
 //! The table as a media thread uses it: one relay between two far ends, on simulated time.
 
+mod loans;
 mod recorded;
 mod ringback;
 mod transcoded;
