@@ -36,7 +36,7 @@ use crate::inheritance::Inheritance;
 use crate::interfaces::{self, Bound};
 use crate::journal::{self, Journal, JournalConfig, JournalDesk, JournalError, Journals, Replayed};
 use crate::mailbox::{self, Mailbox};
-use crate::media::{self, MediaCounts};
+use crate::media::{self, MediaCounts, MediaFastPath, MediaWays};
 use crate::metrics::Metrics;
 use crate::ports::PortRange;
 use crate::reachability::Herald;
@@ -99,6 +99,8 @@ pub struct DriverConfig {
     pub port_quiet_seconds: u32,
     /// How media packets get into the process and out of it; `None` takes the best that works here.
     pub media_engine: Option<MediaEngine>,
+    /// Whether the kernel relays ordinary media streams by itself.
+    pub media_fast_path: MediaFastPath,
     /// Threads that switch calls; 0 = one per processor.
     pub shards: usize,
     /// Calls that one shard carries at most. A tenant lives on one shard, so that each shard has to be able to
@@ -138,6 +140,7 @@ impl Default for DriverConfig {
             media_timeout_seconds: 60,
             port_quiet_seconds: crate::PORT_QUIET_SECONDS as u32,
             media_engine: None,
+            media_fast_path: MediaFastPath::Auto,
             shards: 0,
             max_calls: 10_000,
             recordings: None,
@@ -194,6 +197,8 @@ pub enum StartError {
         /// What came of trying it.
         why: &'static str,
     },
+    /// The kernel is to relay media and does not.
+    MediaFastPath(io::Error),
     /// The records cannot be read.
     Store(StoreError),
     /// Calls cannot be kept.
@@ -247,6 +252,12 @@ impl fmt::Display for StartError {
                 "media are to pass through {}, which does not work here: {why}",
                 engine.name()
             ),
+            Self::MediaFastPath(why) => {
+                write!(
+                    f,
+                    "the kernel is to relay media, which does not work here: {why}"
+                )
+            }
             Self::Store(error) => write!(f, "cannot read the records: {error}"),
             Self::Journal(error) => write!(f, "{error}"),
             Self::Bus(why) => write!(f, "cannot join the bus: {why}"),
@@ -262,7 +273,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Bind { source, .. } => Some(source),
             Self::Store(error) => Some(error),
-            Self::System(error) => Some(error),
+            Self::System(error) | Self::MediaFastPath(error) => Some(error),
             Self::Tls(error) => Some(error),
             Self::Journal(error) => Some(error),
             Self::Addresses(_)
@@ -307,7 +318,7 @@ struct Seat {
     sockets: Vec<Option<UdpSocket>>,
     counts: Arc<ShardCounts>,
     media_counts: Arc<MediaCounts>,
-    media_engine: MediaEngine,
+    media_ways: MediaWays,
     ports: PortRange,
     /// Who its media thread is in handshakes.
     endpoint: Endpoint,
@@ -347,12 +358,12 @@ impl Driver {
         let count = journals.as_ref().map_or(config.shard_count(), Vec::len);
         check(&config, count)?;
         let tls = certificates(&config)?;
-        let media_engine = media_engine(&config)?;
+        let media_ways = MediaWays::choose(&config)?;
         let bound = bind_all(&config, count, &inheritance)?;
         let places: Vec<_> = bound.iter().map(|bound| bound.place).collect();
         let interfaces: Arc<[Interface]> = interfaces::interfaces(&places).into();
         let (shards, mut seats, listeners) =
-            seats(&config, count, bound, &interfaces, media_engine)?;
+            seats(&config, count, bound, &interfaces, &media_ways)?;
         for (seat, journal) in seats
             .iter_mut()
             .zip(journals.iter_mut().flat_map(|all| all.drain(..)))
@@ -454,7 +465,7 @@ impl Driver {
                 .iter()
                 .filter_map(|seat| seat.journal.as_ref().map(|(journal, _)| journal.counts()))
                 .collect(),
-            media_engine,
+            media_engine: media_ways.engine,
         });
 
         let mut threads = Vec::with_capacity(count);
@@ -712,7 +723,7 @@ impl Seat {
         let pairs = self.ports.pairs() + 2 * left;
         let (commands, media) = media::start(
             self.number,
-            self.media_engine,
+            self.media_ways,
             pairs,
             self.endpoint,
             mailbox,
@@ -765,23 +776,6 @@ async fn resumed(reports: Vec<tokio::sync::oneshot::Receiver<RestoreReport>>, st
             ended, ms, "resumed {resumed} calls of the last run, ended {ended}, in {ms} ms"
         );
     }
-}
-
-/// The engine that is asked for, or the best that works.
-fn media_engine(config: &DriverConfig) -> Result<MediaEngine, StartError> {
-    let engine = match config.media_engine {
-        Some(MediaEngine::Polled) => MediaEngine::Polled,
-        asked => match (asked, MediaEngine::ring_works()) {
-            (_, Ok(())) => MediaEngine::Ring,
-            (Some(engine), Err(why)) => return Err(StartError::MediaEngine { engine, why }),
-            (None, Err(why)) => {
-                info!(why, "io_uring does not work here: media packets cost more");
-                MediaEngine::Polled
-            }
-        },
-    };
-    info!(engine = engine.name(), "relaying media");
-    Ok(engine)
 }
 
 fn check(config: &DriverConfig, shards: usize) -> Result<(), StartError> {
@@ -864,7 +858,7 @@ fn seats(
     count: usize,
     mut bound: Vec<Bound>,
     interfaces: &Arc<[Interface]>,
-    media_engine: MediaEngine,
+    media_ways: &MediaWays,
 ) -> Result<Seats, StartError> {
     let mut senders = Vec::with_capacity(count);
     let mut seats = Vec::with_capacity(count);
@@ -889,7 +883,7 @@ fn seats(
             sockets,
             counts: Arc::new(ShardCounts::default()),
             media_counts: Arc::new(MediaCounts::default()),
-            media_engine,
+            media_ways: media_ways.clone(),
             ports: config.rtp_ports.slice(number, count),
             endpoint: endpoint.clone(),
             interfaces: Arc::clone(interfaces),

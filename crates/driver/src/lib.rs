@@ -52,6 +52,7 @@ pub use driver::{Driver, DriverConfig, MAX_ADDRESSES, MAX_SHARDS, StartError};
 pub use flows::{MAX_FLOWS, MAX_FLOWS_PER_ADDRESS};
 pub use inheritance::Inheritance;
 pub use journal::{JournalConfig, JournalError};
+pub use media::MediaFastPath;
 pub use offline::{OfflineError, explain_offline};
 pub use ports::{PORT_QUIET_SECONDS, PortRange};
 pub use sip::auth::ALGORITHMS as DIGEST_ALGORITHMS;

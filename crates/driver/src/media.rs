@@ -3,6 +3,9 @@
 //! The shard binds ports and hands the sockets over; from then on they live here. Packets are received and sent
 //! without allocating; commands come through a mailbox, events go back through the shard's.
 
+mod lender;
+mod ways;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,12 +20,15 @@ use media::relay::{
     Verdict,
 };
 use media::srtp::KeySeed;
-use sockets::{MediaEngine, MediaIo, Onward, UdpOptions, UdpSocket};
+use sockets::{MediaIo, Onward, UdpOptions, UdpSocket};
 use tracing::{error, warn};
 
 use crate::mailbox::{self, Mailbox, Refused, Sender};
 use crate::recorder::RecorderQueue;
 use crate::shards::Mail;
+use lender::Lender;
+pub use ways::MediaFastPath;
+pub(crate) use ways::MediaWays;
 
 /// Commands waiting for the media thread.
 const MEDIA_QUEUE: usize = 4096;
@@ -70,6 +76,10 @@ pub(crate) struct MediaCounts {
     pub(crate) relays: AtomicUsize,
     pub(crate) forwarded_packets: AtomicU64,
     pub(crate) forwarded_bytes: AtomicU64,
+    /// Of the forwarded packets those that the kernel has relayed by itself, as far as their streams have come back.
+    pub(crate) kernel_packets: AtomicU64,
+    /// Streams that the kernel has now.
+    pub(crate) lent_streams: AtomicUsize,
     /// Packets dropped, by reason: see [`DROP_REASONS`].
     pub(crate) dropped: [AtomicU64; DROP_REASONS.len()],
     /// Packets decoded and encoded anew.
@@ -127,11 +137,11 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::bind(address, options)
 }
 
-/// Starts the thread of shard `number` with room for `pairs` pairs of ports; packets pass by `engine`, it shakes hands as
+/// Starts the thread of shard `number` with room for `pairs` pairs of ports; packets pass by `ways`, it shakes hands as
 /// `endpoint` and reports to `shard`.
 pub(crate) fn start(
     number: u16,
-    engine: MediaEngine,
+    ways: MediaWays,
     pairs: usize,
     endpoint: Endpoint,
     shard: Sender<Mail>,
@@ -144,12 +154,17 @@ pub(crate) fn start(
     let sockets = u32::try_from(pairs * 2).unwrap_or(u32::MAX);
     let mut table = RelayTable::new(relays, sockets);
     table.set_endpoint(endpoint, &KeySeed(rand::random()));
+    let MediaWays { engine, fast_path } = ways;
+    if fast_path.is_some() {
+        table.want_loans();
+    }
     let (ready, started) = mpsc::sync_channel(1);
     // The engine belongs to the thread that makes it.
     let run = move || match MediaIo::new(engine, mailbox.waker().clone()) {
         Ok(io) => {
             let _ = ready.send(Ok(()));
             let thread = MediaThread {
+                lender: fast_path.map(|fast_path| Lender::new(fast_path, Arc::clone(&counts))),
                 io,
                 mailbox,
                 table,
@@ -177,6 +192,8 @@ struct MediaThread {
     io: MediaIo,
     mailbox: Mailbox<MediaMail>,
     table: RelayTable,
+    /// Where the kernel relays some streams by itself.
+    lender: Option<Lender>,
     shard: Sender<Mail>,
     recorder: RecorderQueue,
     /// Events for which the shard had no room. No more than relays are open, a few each.
@@ -200,6 +217,9 @@ impl MediaThread {
                     error!("a media thread panicked and goes on");
                 }
             }
+        }
+        if let Some(lender) = &self.lender {
+            lender.take_back_all(&mut self.table);
         }
         // What was taken from a socket cannot be given back with it.
         let _ = catch_unwind(AssertUnwindSafe(|| self.relay(Some(Duration::ZERO))));
@@ -233,6 +253,10 @@ impl MediaThread {
             false => Some(Duration::ZERO),
         };
         let relayed = self.relay(timeout);
+        if let Some(lender) = &self.lender {
+            lender.take_back_stale(&mut self.table);
+            lender.lend(&mut self.table, &self.io);
+        }
         self.mailbox.awake();
         if let Err(error) = relayed {
             error!(%error, "a media thread cannot wait for packets");
@@ -256,9 +280,13 @@ impl MediaThread {
 
     fn relay(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let (table, counts, recorder) = (&mut self.table, &self.counts, &self.recorder);
+        let lender = self.lender.as_ref();
         let mut bytes = 0;
         let turn = self.io.turn(timeout, |packet| {
             let key = SocketKey(packet.socket);
+            if let Some(lender) = lender {
+                lender.take_back(table, key);
+            }
             let mut datagram = Datagram::new(packet.buffer, packet.length);
             let at = packet.at;
             let mut hear = |heard: Heard<'_>| recorder.hear(at, heard);
@@ -321,6 +349,11 @@ impl MediaThread {
     }
 
     fn command(&mut self, command: Command) {
+        if let Some(lender) = &self.lender {
+            for key in self.table.lent_of(command.relay()) {
+                lender.take_back(&mut self.table, key);
+            }
+        }
         match self.table.handle(Instant::now(), command) {
             Ok(event) => self.unsaid.extend(event),
             Err(error) => warn!(%error, "a media command had no effect"),
@@ -331,6 +364,9 @@ impl MediaThread {
         let now = Instant::now();
         if now >= self.next_tick {
             self.next_tick = now + TICK;
+            if let Some(lender) = &self.lender {
+                lender.take_back_overdue(&mut self.table, now);
+            }
             let unsaid = &mut self.unsaid;
             self.table.tick(now, |event| unsaid.push_back(event));
         }

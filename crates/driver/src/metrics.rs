@@ -356,6 +356,19 @@ impl Metrics {
             "Always 1; the label says how media packets get into the process and out of it.",
         );
         page.labelled("media_engine", "engine", self.media_engine.name(), 1);
+        page.gauge(
+            "media_streams_in_kernel",
+            "Media streams that the kernel relays by itself now, two for a call.",
+            self.media
+                .iter()
+                .map(|media| load(&media.lent_streams))
+                .sum::<usize>(),
+        );
+        page.counter(
+            "media_kernel_packets_total",
+            "Of the forwarded media packets those that the kernel relayed by itself; counted when a stream comes back, after ten seconds at most.",
+            sum(|media| &media.kernel_packets),
+        );
         page.head(
             "media_port_pairs",
             "gauge",

@@ -176,6 +176,12 @@ impl MediaIo {
         Ok(())
     }
 
+    /// The address that the socket `key` is bound to.
+    pub fn local(&self, key: u32) -> Option<SocketAddr> {
+        let socket = self.sockets.get(key as usize).and_then(Option::as_ref);
+        socket.map(UdpSocket::local)
+    }
+
     /// Gives the socket `key` back.
     pub fn remove(&mut self, key: u32) -> Option<UdpSocket> {
         let socket = self.sockets.get_mut(key as usize)?.take()?;

@@ -404,6 +404,7 @@ pub(crate) fn driver_config(config: &Config) -> DriverConfig {
         media_timeout_seconds: config.media_timeout_seconds,
         port_quiet_seconds: config.port_quiet_seconds,
         media_engine: config.media_engine,
+        media_fast_path: config.media_fast_path,
         shards: config.shards,
         max_calls: config.max_calls,
         recordings: Some(config.data.join(driver::RECORDINGS_FOLDER)),

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use driver::{DigestAlgorithm, MediaEngine, PortRange};
+use driver::{DigestAlgorithm, MediaEngine, MediaFastPath, PortRange};
 use media::ringing_tones::RingingTone;
 
 mod read;
@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) media_timeout_seconds: u32,
     pub(crate) port_quiet_seconds: u32,
     pub(crate) media_engine: Option<MediaEngine>,
+    pub(crate) media_fast_path: MediaFastPath,
     pub(crate) shards: usize,
     pub(crate) max_calls: usize,
     pub(crate) recording_reserve_mib: u64,
@@ -463,6 +464,29 @@ pub(crate) const GROUPS: &[Group] = &[
                 }),
             },
             Setting {
+                key: "media_fast_path",
+                unit: "auto|on|off",
+                default: &["auto"],
+                doc: &[
+                    "Whether the kernel relays ordinary media streams by itself, which costs less than half.",
+                    "It needs Linux 6.6 and the capabilities CAP_BPF and CAP_NET_ADMIN. Its packets do not pass the host's",
+                    "packet filter. auto: over Ethernet, where it works; on: over loopback too, or nothing starts.",
+                ],
+                value: Value::Text(|config, text| {
+                    config.media_fast_path = match text {
+                        "auto" => MediaFastPath::Auto,
+                        "on" => MediaFastPath::On,
+                        "off" => MediaFastPath::Off,
+                        other => {
+                            return Err(format!(
+                                "is \"{other}\"; it can be \"auto\", \"on\" or \"off\""
+                            ));
+                        }
+                    };
+                    Ok(())
+                }),
+            },
+            Setting {
                 key: "recording_reserve_mib",
                 unit: "MiB",
                 default: &["1024"],
@@ -628,6 +652,7 @@ impl Default for Config {
             media_timeout_seconds: 0,
             port_quiet_seconds: 0,
             media_engine: None,
+            media_fast_path: MediaFastPath::Off,
             shards: 0,
             max_calls: 0,
             recording_reserve_mib: 0,

@@ -1,9 +1,11 @@
 //! Real packets through a real media thread, by way of the desk that gives it its ports.
 
+mod fast_path;
+
 use std::net::{IpAddr, Ipv4Addr, UdpSocket as StdSocket};
 
 use media::relay::{Side, Traffic};
-
+use sockets::MediaEngine;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -29,31 +31,33 @@ struct World {
 }
 
 impl World {
+    const PORTS: PortRange = PortRange {
+        first: 34_000,
+        last: 35_999,
+    };
+
     fn new() -> Self {
         Self::with(MediaEngine::best())
     }
 
     fn with(engine: MediaEngine) -> Self {
-        Self::make(engine, Inheritance::default())
+        Self::make(in_process(engine), Inheritance::default())
     }
 
     /// With sockets that an earlier process left.
     fn after(inheritance: Inheritance) -> Self {
-        Self::make(MediaEngine::best(), inheritance)
+        Self::make(in_process(MediaEngine::best()), inheritance)
     }
 
-    fn make(engine: MediaEngine, inheritance: Inheritance) -> Self {
+    fn make(ways: MediaWays, inheritance: Inheritance) -> Self {
         let (shard, mailbox) = mailbox::mailbox(64).expect("mailbox");
         let counts = Arc::new(MediaCounts::default());
         let (recorder, copies, recorder_counts) = RecorderQueue::unread(COPIES);
-        let range = PortRange {
-            first: 34_000,
-            last: 35_999,
-        };
+        let range = Self::PORTS;
         let endpoint = crate::certificate::endpoint().expect("a certificate");
         let (commands, thread) = start(
             0,
-            engine,
+            ways,
             range.pairs(),
             endpoint,
             shard,
@@ -142,6 +146,13 @@ impl Drop for World {
         if self.thread.is_some() {
             self.end();
         }
+    }
+}
+
+fn in_process(engine: MediaEngine) -> MediaWays {
+    MediaWays {
+        engine,
+        fast_path: None,
     }
 }
 

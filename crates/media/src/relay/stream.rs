@@ -261,10 +261,12 @@ impl Stream {
     /// What came while somebody else relayed this side counts as if it had come here.
     pub(super) fn absorb(&mut self, opened_at: Instant, returned: &Returned) {
         self.lent = None;
-        self.until_lent = ORDINARY_PACKETS;
         let Some(last_at) = returned.last_at else {
+            // What brought it back was most likely on its way already, and the next packet: then it is lent again at once.
+            self.until_lent = 1;
             return;
         };
+        self.until_lent = ORDINARY_PACKETS;
         let Carried {
             second,
             second_packets,

@@ -243,3 +243,67 @@ fn another_clock_says_the_same() {
         assert_eq!(clock.instant(clock.kernel_ns(at)), at);
     }
 }
+
+/// RFC 3550 §A.8 by the book, for a packet that came `age` after the relay was opened.
+fn jitter(state: LentState, age: Duration, timestamp: u32) -> LentState {
+    let ticks = age.as_micros() as u64 * u64::from(state.clock_rate_hz) / 1_000_000;
+    let transit = (ticks as u32).wrapping_sub(timestamp);
+    let change = transit.wrapping_sub(state.transit).cast_signed();
+    let change = change.unsigned_abs();
+    let before = state.jitter_sixteenths;
+    LentState {
+        transit,
+        // More than a second is another clock, not jitter.
+        jitter_sixteenths: match change > state.clock_rate_hz {
+            true => before,
+            false => before + change - (before + 8) / 16,
+        },
+        ..state
+    }
+}
+
+#[test]
+fn jitter_is_measured_to_the_last_sixteenth() {
+    let Some(fast_path) = fast_path() else { return };
+    for clock_rate_hz in [8_000, 16_000, 48_000, 90_000] {
+        let mut trial = Trial::new(20_004);
+        trial.stream.state.clock_rate_hz = clock_rate_hz;
+        trial.stream.opened_at = fast_path.clock.instant;
+        let mut timestamp = 3_999_999_000_u32;
+        // Steps of a sender whose clock jumps about, back and forth and out of bounds.
+        for step in [
+            160,
+            0,
+            1_000,
+            7,
+            u32::MAX - 90,
+            200_000,
+            40,
+            3_000_000_000,
+            640,
+            1,
+        ] {
+            timestamp = timestamp.wrapping_add(step);
+            assert!(fast_path.lend(&trial.stream));
+            let mut rtp = trial.rtp(trial.stream.next_sequence);
+            rtp[4..8].copy_from_slice(&timestamp.to_be_bytes());
+            let Lent { source, local, .. } = trial.stream;
+            let (verdict, _) = fast_path
+                .program
+                .test_run(&frame(source, local, (0, 61), &rtp))
+                .expect("a run");
+            assert_eq!(verdict, REDIRECT);
+            let returned = fast_path.take_back(local.port()).expect("a stream");
+            let age = returned.last_at.expect("it came") - trial.stream.opened_at;
+            let expected = jitter(trial.stream.state, age, timestamp);
+            let state = LentState {
+                second: returned.state.second,
+                second_packets: returned.state.second_packets,
+                ..expected
+            };
+            assert_eq!(returned.state, state, "{clock_rate_hz} Hz, {step}");
+            trial.stream.state = returned.state;
+            trial.stream.next_sequence += 1;
+        }
+    }
+}
