@@ -187,8 +187,9 @@ class Switch:
     def api(self):
         return Api(self.origin, self.key)
 
-    def sip_address(self, host=None):
-        return (host or self.sip_hosts[0], self.sip_port)
+    def sip_address(self, near=None):
+        """Where it listens: on that host itself, if it does, else on its first."""
+        return (near if near in self.sip_hosts else self.sip_hosts[0], self.sip_port)
 
     def metrics(self):
         return metrics.read(self.origin)

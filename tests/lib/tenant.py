@@ -1,5 +1,6 @@
 """A domain of its own for each test, filled over the API as a user would fill it."""
 
+import contextlib
 import itertools
 
 from .api import quoted
@@ -93,11 +94,16 @@ class Tenant:
 
 
 class Carriers:
-    """Two carriers around the switch: `alice` calls in through connection `a`, `bob` is called through `b`."""
+    """Two carriers around the switch: `alice` calls in through connection `a`, `bob` is called through `b`.
 
-    def __init__(self, tenant, alice=("127.0.0.1", "UDP"), bob=("127.0.0.1", "UDP"), a=None, b=None, rule=True):
+    `where` is a context in which their sockets are made: that of a host beside us, say.
+    """
+
+    def __init__(self, tenant, alice=("127.0.0.1", "UDP"), bob=("127.0.0.1", "UDP"), a=None, b=None, rule=True,
+                 where=None):  # fmt: skip
         self.tenant, self.switch = tenant, tenant.switch
-        self.alice, self.bob = Ua(*alice, user="alice"), Ua(*bob, user="bob")
+        with where or contextlib.nullcontext():
+            self.alice, self.bob = Ua(*alice, user="alice"), Ua(*bob, user="bob")
         tenant.connection("a", address=self.alice.hostport, **(a or {}))
         tenant.connection("b", address=self.bob.hostport,
                           **{"connection_sip_transport_protocol": bob[1], **(b or {})})  # fmt: skip
