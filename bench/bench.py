@@ -210,11 +210,11 @@ def media(options, folder):
     subprocess.run(["cc", "-O2", "-o", load, ROOT / "bench/rtp_load.c"], check=True)
     once = argparse.Namespace(runs=1, seconds=options.seconds)
     names = ["strowger", *(["rtpengine-26", "rtpengine-10"] if systems.PEERS else []), "echo"]
-    names = [name for name in names if not relays.missing(name)]
+    names = [name for name in names if not relays.missing(name, beside=False)]
     runs = {name: [] for name in names}
     for _ in range(options.runs):
         for name in names:
-            runs[name] += relays.measure(name, options.streams, once, load, folder)
+            runs[name] += relays.measure(name, relays.Loopback(), options.streams, once, load, folder)
     packets = options.streams * options.seconds * relays.PACKETS_PER_SECOND
     return {
         name: {

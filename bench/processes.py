@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import time
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -50,6 +51,15 @@ def run_seconds(pids):
             with contextlib.suppress(OSError), open(path) as file:
                 total += int(file.read().split()[0])
     return total / 1e9
+
+
+def machine_seconds():
+    """What all processors have run, for whomever, interrupts included: all time but that in which they were idle. The kernel
+    samples what it was busy with a hundred times a second, and media come at the same beat; idleness it measures."""
+    with open("/proc/stat") as file:
+        lines = [line.split() for line in file if line[:3] == "cpu" and line[3].isdigit()]
+    idle = sum(int(fields[4]) + int(fields[5]) for fields in lines)
+    return time.monotonic() * len(lines) - idle / TICKS_PER_SECOND
 
 
 def memory_kib(pids):

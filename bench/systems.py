@@ -40,11 +40,11 @@ class Strowger(System):
 
     name = "strowger"
 
-    def __init__(self, callee, relay=False, digest=False, name=None, rtp_ports=RTP_PORTS, options=()):
+    def __init__(self, callee, relay=False, digest=False, name=None, rtp_ports=RTP_PORTS, host="127.0.0.1", options=()):
         self.name = name or Strowger.name
         self.folder = tempfile.mkdtemp(prefix="strowger-bench-")
         self.callee, self.relay, self.digest, self.rtp_ports = callee, relay, digest, rtp_ports
-        self.options = options
+        self.host, self.options = host, options
         if digest:
             self.scenario, self.sipp = "caller_authenticates", ("-au", "alice", "-ap", PASSWORD)
 
@@ -65,7 +65,7 @@ class Strowger(System):
     def _launch(self):
         begun = time.monotonic()
         switch = Switch(
-            f"{self.folder}/data", rtp_ports=self.rtp_ports,
+            f"{self.folder}/data", sip=(self.host,), rtp_ports=self.rtp_ports,
             options=("--port-quiet-seconds", 1, "--log-level", "warn", "--media-timeout-seconds", 0, *self.options),
         ).launch()  # fmt: skip
         wait_until("the switch is ready", switch.healthy_or_dead, START_SECONDS)

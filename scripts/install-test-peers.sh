@@ -30,6 +30,7 @@ peers=(
     libspandsp2:/usr/lib/x86_64-linux-gnu/libspandsp.so.2
     python3-pytest:/usr/lib/python3/dist-packages/pytest/__init__.py
     python3-pytest-xdist:/usr/lib/python3/dist-packages/xdist/__init__.py
+    iproute2:/usr/sbin/ip
     gcc:/usr/bin/gcc
     libc6-dev:/usr/include/stdio.h
 )

@@ -6,8 +6,6 @@ import itertools
 import os
 import subprocess
 
-import pytest
-
 CLONE_NEWNET = 0x40000000
 _numbers = itertools.count(1)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -61,6 +59,8 @@ def _enter(namespace):
 
 def beside_us():
     """A host beside us; skips the test, with the reason, where this process may not make one."""
+    import pytest  # benchmarks have hosts beside them too, and no pytest
+
     try:
         return Namespace()
     except (subprocess.CalledProcessError, FileNotFoundError) as error:
