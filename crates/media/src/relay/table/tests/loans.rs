@@ -257,6 +257,15 @@ fn where_the_other_side_moves_the_stream_follows() {
 }
 
 #[test]
+fn a_source_that_was_heard_elsewhere_has_not_been_silent() {
+    let mut lender = Lender::new();
+    // More than it takes for the stream to go on from another host.
+    speak(&mut lender, 0..150);
+    let verdict = lender.packet(A_RTP_KEY, STRANGER, &rtp(1, 150));
+    assert_eq!(verdict, Verdict::Drop(DropReason::Stranger));
+}
+
+#[test]
 fn silence_is_noticed_of_streams_that_are_lent() {
     let mut lender = Lender::new();
     speak(&mut lender, 0..50);
