@@ -1,8 +1,12 @@
 """The same calls with SIPp on both sides, which knows nothing of our test tools."""
 
+import signal
+
 import pytest
 
-from lib.sipp import Sipp
+from lib.ports import waiting_bytes
+from lib.sipp import Sipp, SippPair
+from lib.tenant import Tenant
 from lib.waiting import wait_until
 
 PROVEN = {
@@ -18,6 +22,25 @@ def test_answer(sipp, a, b):
     caller = sipp.caller("caller", calls=5, transport=a, options=("-d", 200))
     assert caller.finish()["SuccessfulCall(C)"] == "5"
     callee.finish()
+
+
+def test_a_carrier_is_asked_again_when_the_switch_had_to_wait_for_its_turn(own_switch, tmp_path):
+    """The carrier has answered, and the switch had no time to read that before it was due to ask again."""
+    switch = own_switch()
+    pair = SippPair(Tenant(switch), tmp_path)
+    callee = pair.callee("callee")
+    callee.process.send_signal(signal.SIGSTOP)
+    caller = pair.caller("caller", options=("-d", 200))
+    wait_until("the INVITE", lambda: waiting_bytes(callee.port), every=0.002)
+    switch.process.send_signal(signal.SIGSTOP)
+    callee.process.send_signal(signal.SIGCONT)
+    once = wait_until("the answers", lambda: waiting_bytes(switch.sip_port), every=0.002)
+    # SIPp repeats its answer half a second after it, which is more than that after the INVITE.
+    wait_until("SIPp repeats them", lambda: waiting_bytes(switch.sip_port) > 2 * once)
+    switch.process.send_signal(signal.SIGCONT)
+    caller.finish()
+    callee.finish()
+    pair.stop()
 
 
 def test_answer_over_ipv6(sipp):

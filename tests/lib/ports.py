@@ -10,6 +10,7 @@ import socket
 _processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
 _process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _processes
 _taken = set()
+TCP_LISTEN = "0A"  # the state in /proc/net/tcp
 
 
 def _share(first, last):
@@ -55,6 +56,22 @@ def free_range(size, host="127.0.0.1"):
             _taken.update(wanted)
             return first, first + size - 1
     raise RuntimeError(f"no {size} free ports on {host}")
+
+
+def waiting_bytes(port):
+    """What the kernel holds for the sockets on that port of this machine until it is read, in bytes as it counts them;
+    None when nobody listens there."""
+    found = None
+    for kind in ("udp", "udp6", "tcp", "tcp6"):
+        try:
+            with open(f"/proc/net/{kind}") as table:
+                rows = [line.split() for line in table][1:]
+        except FileNotFoundError:
+            continue  # a machine without IPv6
+        for row in rows:
+            if int(row[1].rpartition(":")[2], 16) == port and (kind[:3] == "udp" or row[3] == TCP_LISTEN):
+                found = (found or 0) + int(row[4].rpartition(":")[2], 16)
+    return found
 
 
 def give_back(first, last):

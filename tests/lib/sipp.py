@@ -4,7 +4,8 @@ import csv
 import pathlib
 import subprocess
 
-from .ports import free_port
+from .ports import free_port, waiting_bytes
+from .waiting import wait_until
 
 SCENARIOS = pathlib.Path(__file__).resolve().parents[1] / "sipp"
 TRANSPORTS = {"UDP": "u1", "TCP": "t1"}
@@ -18,7 +19,7 @@ class Sipp:
         self.name = scenario
         self.port = free_port(host)
         self.host = host
-        self.seconds = seconds
+        self.remote, self.seconds = remote, seconds
         self.base = pathlib.Path(folder) / f"{scenario}-{self.port}"
         command = ["sipp"]
         if remote:
@@ -45,6 +46,10 @@ class Sipp:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen, cwd=self.base.parent
             )
+        if not self.remote:
+            # A call that came before would be refused by the kernel.
+            listens = lambda: waiting_bytes(self.port) is not None or self.process.poll() is not None  # noqa: E731
+            wait_until(f"sipp {self.name} listens", listens)
         return self
 
     @property
