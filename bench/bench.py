@@ -46,6 +46,8 @@ from lib.sipp import Sipp
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 WARM_UP_CALLS = 300
 CALL_MS = 100
+# As many calls with media as one address has ports for, outside the range that clients get theirs from.
+RELAYED_MOST = 4_000
 # Calls up while others are measured; the last is sixteen times the first.
 HELD = (500, 2_000, 8_000)
 DOMAINS = (1, 100, 10_000)
@@ -97,18 +99,18 @@ def call_cpu(all_systems, carriers, options):
     return figures
 
 
-def call_memory(system, carriers, options):
-    """KiB per call while `options.held` calls are up and their transactions are over."""
+def call_memory(system, carriers, options, wanted):
+    """How many of the `wanted` calls are up when their transactions are over, and KiB for each."""
     carriers.calls(system, WARM_UP_CALLS // 2, 50)
     time.sleep(1)
-    ramp = options.held / options.hold_rate
+    ramp = wanted / options.hold_rate
     before = memory_kib(system.pids())
-    caller = carriers.calls(system, options.held, options.hold_rate, int((ramp + options.settle + 4) * 1000), wait=False)
+    caller = carriers.calls(system, wanted, options.hold_rate, int((ramp + options.settle + 4) * 1000), wait=False)
     time.sleep(ramp + options.settle)
     held = int(caller.stats()["CurrentCall"])
     grown = memory_kib(system.pids()) - before
     caller.stop()
-    return grown / max(1, held)
+    return held, grown / max(1, held)
 
 
 def measure_calls(options, folder, kinds, held=True, **more):
@@ -122,10 +124,13 @@ def measure_calls(options, folder, kinds, held=True, **more):
         while running:
             running.pop().stop()
         # A system that has not carried load yet: else the calls held are served from what is already its own.
-        for kind in kinds if held and options.held else ():
-            system = kind(carriers.address, **more)
+        wanted = min(options.held, RELAYED_MOST) if more.get("relay") else options.held
+        ports = {"rtp_ports": (wanted + WARM_UP_CALLS) * systems.PORTS_PER_CALL} if more.get("relay") else {}
+        for kind in kinds if held and wanted else ():
+            system = kind(carriers.address, **more, **ports)
             running.append(system.start())
-            figures[system.name]["kib_per_call"] = call_memory(system, carriers, options)
+            figure = figures[system.name]
+            figure["held"], figure["kib_per_call"] = call_memory(system, carriers, options, wanted)
             running.pop().stop()
     finally:
         for system in running:
@@ -239,6 +244,7 @@ MEASUREMENTS = {
 FIGURES = [
     ("cpu_us_per_call", "CPU per call", "µs", 0),
     ("kib_per_call", "memory per held call", "KiB", 1),
+    ("held", "calls held for that", "", 0),
     ("failed", "failed calls", "", 0),
     ("cpu_us_per_packet", "CPU per relayed RTP packet", "µs", 2),
     ("lost_percent", "RTP packets lost", "%", 2),
@@ -272,7 +278,7 @@ def table(results, options):
                 cells.append("" if value is None else f"{value:.{digits}f} {unit}{ratio}")
             print(f"  {title:40}" + "".join(f"{cell:>28}" for cell in cells))
     print(
-        f"\nmedian of {options.runs} runs; {options.calls} calls at {options.rate} per second; {options.held} calls held; "
+        f"\nmedian of {options.runs} runs; {options.calls} calls at {options.rate} per second; "
         f"{options.streams} streams for {options.seconds} s\n{platform.system()} {platform.release()}, {os.cpu_count()} cores"
     )
 
@@ -284,7 +290,7 @@ def main():
     parser.add_argument("--runs", type=int)
     parser.add_argument("--calls", type=int, help="calls of one run")
     parser.add_argument("--rate", type=int, default=500, help="calls per second")
-    parser.add_argument("--held", type=int, help="calls held at once for the memory figure; 0 leaves it out")
+    parser.add_argument("--held", type=int, help=f"calls held at once for the memory figure, {RELAYED_MOST} at most with media; 0 leaves it out")
     parser.add_argument("--hold-rate", type=int, default=200, help="calls per second while they are built up")
     parser.add_argument("--settle", type=int, help="seconds until held calls are looked at; transactions last 32")
     parser.add_argument("--streams", type=int, default=200, help="RTP streams, two per call")

@@ -24,7 +24,8 @@ from lib.switch import Switch  # noqa: E402
 from lib.tenant import PLAN  # noqa: E402
 from lib.waiting import wait_until  # noqa: E402
 
-RTP_PORTS = 4000  # four for each call with media
+PORTS_PER_CALL = 4  # of a call with media: RTP and RTCP on either side
+RTP_PORTS = 1000 * PORTS_PER_CALL
 THREADS = 2
 START_SECONDS = 300  # a million records are read
 PEERS = True  # False: only ours
@@ -122,7 +123,8 @@ class Kamailio(System):
 
     from_host = "a.example.net"
 
-    def __init__(self, callee, relay=False, root=None):
+    def __init__(self, callee, relay=False, root=None, rtp_ports=RTP_PORTS):
+        self.rtp_ports = rtp_ports
         # In a chroot the programs see the folder under the same name.
         self.root = root
         self.name = name_of("kamailio", root) + (" + " + name_of("rtpengine", root) if relay else "")
@@ -142,7 +144,7 @@ class Kamailio(System):
         ]  # fmt: skip
         if self.relay:
             control = free_port()
-            self.ports = first, last = free_range(RTP_PORTS)
+            self.ports = first, last = free_range(self.rtp_ports)
             self._launch([
                 "rtpengine", "--config-file=none", "--foreground", "--log-stderr", "--log-level=3", "--table=-1",
                 "--interface=127.0.0.1", f"--listen-ng=127.0.0.1:{control}", f"--port-min={first}", f"--port-max={last}",
