@@ -62,7 +62,7 @@ def tenant(switch, request):
     one = Tenant(switch)
     yield one
     if getattr(request.node, "passed", False):
-        wait_until("the test's calls are over on the switch", lambda: one.active_calls() == 0, 5)
+        wait_until("the test's calls are over on the switch", lambda: one.active_calls() == 0)
     one.remove()
 
 

@@ -80,7 +80,7 @@ def test_an_invite_sent_twice_rings_once(carriers):
 def test_trying_comes_at_once(carriers):
     two = carriers()
     call = two.call()
-    assert two.alice.receive("100", lambda m: m.status == 100, seconds=1)
+    assert two.alice.receive("100", lambda m: m.status == 100)
     leg = two.bob.incoming()
     leg.reply(leg.invite, 486)
     leg.expect("ACK")

@@ -89,7 +89,7 @@ def test_a_refused_registration_leaves_the_trunk_in_service(carriers):
     leg.expect("ACK")
     call.expect(486)
     failed = lambda: two.switch.metric("strowger_registrations", direction="outbound", state="failed")  # noqa: E731
-    wait_until("the failure is counted", lambda: failed() >= 1, 3)
+    wait_until("the failure is counted", lambda: failed() >= 1)
 
 
 def test_a_registrar_that_wants_longer_gets_it(tenant, ua):
@@ -306,7 +306,7 @@ def test_every_shard_knows_where_a_peer_is(own_switch, ua):
         leg.expect("ACK")
         call.expect(486)
     counted = lambda: switch.metric("strowger_registrations", direction="inbound", state="registered")  # noqa: E731
-    wait_until("all are counted once", lambda: counted() == 5, 3)
+    wait_until("all are counted once", lambda: counted() == 5)
 
 
 def test_explain_says_where_a_registered_peer_is_or_that_there_is_none(pbx):

@@ -39,7 +39,7 @@ class Api:
     def with_key(self, key):
         return Api(self.origin, key)
 
-    def request(self, method, path, body=None, headers=None, base=BASE, form=False, raw=None, timeout=10):
+    def request(self, method, path, body=None, headers=None, base=BASE, form=False, raw=None, timeout=30):
         """One request. `body` is sent as JSON, or as a form if `form`; `raw` are bytes sent as they are."""
         send = dict(headers or {})
         data = raw

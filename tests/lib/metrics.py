@@ -9,7 +9,7 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 def read(origin):
     """{name: [(labels, value), …]}"""
-    with urllib.request.urlopen(origin + "/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(origin + "/metrics", timeout=20) as answer:
         text = answer.read().decode()
     table = {}
     for line in text.splitlines():

@@ -21,7 +21,7 @@ from . import digest
 from .sip_message import Message, address_of, param, uri_of
 from .waiting import wait_until
 
-SECONDS = 8.0
+SECONDS = 20.0
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, NOTIFY, REFER, MESSAGE"
 
 

@@ -3,7 +3,7 @@
 import time
 
 
-def wait_until(what, condition, seconds=5.0, every=0.02):
+def wait_until(what, condition, seconds=20.0, every=0.02):
     """Calls `condition` until it returns something true and returns that; `what` names it in the error."""
     deadline = time.monotonic() + seconds
     while True:

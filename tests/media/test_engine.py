@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from lib import metrics, sdp
-from lib.rtp import talk
+from lib.rtp import talk, until_heard
 from lib.sdp import Sdp
 from lib.switch import clean_environment
 from lib.tenant import Carriers, Tenant
@@ -27,6 +27,7 @@ def relays(switch, rtp):
         to_a = Sdp(call.expect(200).body).rtp
         call.ack()
         leg.expect("ACK")
+        until_heard(one, to_a, other, to_b)
         talk([(one, to_a), (other, to_b)], packets=50)
         assert (other.heard(one), one.heard(other)) == (50, 50)
         assert [packet.sequence for packet in other.received] == list(range(one.sequence - 50, one.sequence))

@@ -8,6 +8,7 @@ import pytest
 from lib import sdp
 from lib.rtp import PTIME_SECONDS, listen, talk, until_heard
 from lib.sdp import Sdp
+from lib.waiting import wait_until
 
 COMFORT_NOISE = 13
 PCMU, PCMA = 0, 8
@@ -48,7 +49,7 @@ def test_pcmu_only_speaks_pcmu_with_a_caller_that_has_only_pcma(carriers, rtp):
     assert list(Sdp(offered).payloads) == [PCMU, 101]
     assert list(Sdp(answer).payloads) == [PCMA, 101]
     to_a, to_b = Sdp(answer).rtp, Sdp(offered).rtp
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not (one.received and other.received):
         assert time.monotonic() < deadline
         one.send(to_a, payload_type=PCMA)
@@ -71,7 +72,7 @@ def test_pcmu_only_holds_for_a_peer_that_answers_with_more_than_it_was_offered(c
         sdp.audio("127.0.0.1", other.port, payloads=(PCMU, PCMA, 101)),
     )
     assert list(Sdp(offered).payloads) == [PCMU, 101] and list(Sdp(answer).payloads) == [PCMA, 101]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while not other.received:
         assert time.monotonic() < deadline
         one.send(Sdp(answer).rtp, payload_type=PCMA)
@@ -99,10 +100,12 @@ def test_a_pause_is_filled_with_comfort_noise_where_it_was_agreed(carriers, rtp)
     talk([(one, Sdp(answer).rtp), (other, Sdp(offered).rtp)], packets=10)
     one.received.clear()
     other.received.clear()
-    listen([one, other], 1.5)
+    # Not by the clock of the test, which a busy machine stops: never more often than five times a second.
+    began = time.monotonic()
+    wait_until("four of them", lambda: listen([one, other], 0.02) or len(other.received) >= 4)
     assert {packet.payload_type for packet in other.received} == {COMFORT_NOISE}
     assert {packet.ssrc for packet in other.received} == {one.ssrc}
-    assert 4 <= len(other.received) <= 8
+    assert len(other.received) <= (time.monotonic() - began) / 0.2 + 2
     assert one.received == [], "nobody asked for it there"
     two.hang_up(call, leg)
 

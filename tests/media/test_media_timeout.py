@@ -21,7 +21,7 @@ def test_silence_ends_the_call_on_both_sides(impatient, rtp):
     two = impatient
     one, other = rtp(voice=1), rtp(voice=2)
     call, leg = two.established(sdp.audio("127.0.0.1", one.port), sdp.audio("127.0.0.1", other.port))
-    bye = call.expect_bye(seconds=6)
+    bye = call.expect_bye()
     leg.expect_bye()
     assert bye.get("Reason"), "the far side is told why"
     record = wait_until("the call's record", two.switch.cdrs)[-1]

@@ -55,7 +55,7 @@ def test_records_of_finished_calls_survive_after_a_second(own_switch):
         bye = call.request("BYE")
         leg.expect_bye()
         two.alice.response_to(bye)
-    wait_until("the records are written", lambda: len(switch.cdrs()) == 3, 3)
+    wait_until("the records are written", lambda: len(switch.cdrs()) == 3)
     switch.kill()
     two.close()
     assert len(own_switch(name="calls").cdrs()) == 3

@@ -1,7 +1,5 @@
 """Stopping: running calls may end by themselves, new ones are sent elsewhere, nothing is lost."""
 
-import time
-
 import pytest
 
 from lib import sdp
@@ -28,11 +26,10 @@ def up(two):
 
 
 def test_an_idle_switch_stops_at_once_with_zero(own_switch):
-    switch = own_switch("--drain-seconds", 30)
-    before = time.monotonic()
+    # Far longer than any machine takes to end a process.
+    switch = own_switch("--drain-seconds", 3600)
     switch.terminate()
-    assert switch.wait(5) == 0
-    assert time.monotonic() - before < 5
+    assert switch.wait(60) == 0
 
 
 def test_draining_refuses_new_calls_and_waits_for_the_running_one(draining):
@@ -49,7 +46,7 @@ def test_draining_refuses_new_calls_and_waits_for_the_running_one(draining):
     call.ack()
     leg.expect("ACK")
     two.hang_up(call, leg)
-    assert two.switch.wait(10) == 0
+    assert two.switch.wait(60) == 0
     records = two.switch.cdrs()
     assert any(record["release_status"] == 200 and record["release_side"] == "orig" for record in records)
 
@@ -58,9 +55,9 @@ def test_what_still_runs_after_the_drain_time_is_hung_up_properly(draining):
     two = draining(1)
     call, leg = up(two)
     two.switch.terminate()
-    call.expect_bye(seconds=5)
+    call.expect_bye()
     leg.expect_bye()
-    assert two.switch.wait(10) == 0
+    assert two.switch.wait(60) == 0
     record = two.switch.cdrs()[-1]
     assert record["release_side"] == "switch" and record["answered_ms"]
 
@@ -72,19 +69,19 @@ def test_a_ringing_call_is_ended_on_both_sides(draining):
     leg.reply(leg.invite, 180)
     call.expect(180)
     two.switch.terminate()
-    cancel = leg.expect("CANCEL", seconds=5)
+    cancel = leg.expect("CANCEL")
     leg.reply(cancel, 200)
     leg.reply(leg.invite, 487)
     response = two.alice.response_to(call.invite)
     two.alice.send(call.ack_for_failure(response), two.door)
     assert response.status >= 480
-    assert two.switch.wait(10) == 0
+    assert two.switch.wait(60) == 0
 
 
 def test_a_second_signal_does_not_wait(draining):
-    two = draining(60)
+    two = draining(3600)
     up(two)
     two.switch.terminate()
     wait_until("the switch drains", lambda: not two.switch.healthy())
     two.switch.terminate()
-    two.switch.wait(3)
+    two.switch.wait(60)
