@@ -13,14 +13,22 @@ TALK_MS = 2000
 
 @pytest.fixture
 def fresh(own_switch, tmp_path):
-    switch = own_switch("--port-quiet-seconds", 1, rtp_ports=4000)
-    pair = SippPair(Tenant(switch), tmp_path)
-    (tmp_path / "tone.ulaw").write_bytes(bytes([0x55]) * 16_000)
-    yield pair
-    pair.stop()
+    """Makes a switch with ports for so many calls, and a pair of SIPp around it."""
+    pairs = []
+
+    def make(calls):
+        switch = own_switch("--port-quiet-seconds", 1, rtp_ports=4 * calls)
+        pairs.append(SippPair(Tenant(switch), tmp_path))
+        (tmp_path / "tone.ulaw").write_bytes(bytes([0x55]) * 16_000)
+        return pairs[-1]
+
+    yield make
+    for pair in pairs:
+        pair.stop()
 
 
-def run(pair, calls):
+def run(fresh, calls):
+    pair = fresh(calls)
     switch = pair.switch
     seconds = calls // RATE + 60
     # Each side has one media port for all its calls: the switch has a port for each, which tells them apart.

@@ -115,7 +115,7 @@ def test_audio_waits_and_is_not_lost(upgraded, rtp):
 
 def test_no_request_is_lost_while_calls_arrive(upgraded, tmp_path):
     """SIPp calls at 50 per second, without repeating anything, and the switch is replaced three times meanwhile."""
-    switch = upgraded(rtp_ports=4000)
+    switch = upgraded(rtp_ports=1600)
     pair = SippPair(Tenant(switch), tmp_path)
     calls = 400
     # The new process repeats what its predecessor may not have sent any more.
