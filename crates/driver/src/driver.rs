@@ -713,6 +713,7 @@ impl Seat {
             },
             key_seed: ::media::srtp::KeySeed(rand::random()),
             dtls_fingerprint: self.endpoint.fingerprint(),
+            rest_after: switch::REST_AFTER,
             keeps_calls: config.journal.is_some(),
         };
         let mut switch = Switch::new(shard_config, rand::random(), clock());

@@ -292,6 +292,11 @@ impl Metrics {
             self.active_calls(),
         );
         page.gauge(
+            "calls_at_rest",
+            "Of these, calls to which nothing happens, packed up in a third of the memory.",
+            self.gauge(|shard| &shard.calls_resting),
+        );
+        page.gauge(
             "transcoded_calls",
             "Calls whose audio is converted from one codec to another, of at most max_transcoded_calls a shard.",
             self.gauge(|shard| &shard.transcoded_calls),

@@ -118,6 +118,8 @@ pub struct Outcome {
     pub calls: usize,
     /// How often a call outlived the process of the switch.
     pub resumed: usize,
+    /// How often a call was laid to rest.
+    pub rests: u64,
     /// How each call ended, by its record.
     pub releases: Vec<String>,
     /// The messages, when they were kept.
@@ -126,15 +128,29 @@ pub struct Outcome {
 
 /// Runs one seed.
 pub fn run(seed: u64, keep_ladder: bool) -> Outcome {
-    run_with(seed, keep_ladder, false)
+    run_with(seed, keep_ladder, false, rest_of(seed))
+}
+
+/// The same, and calls are laid to rest so long after they began or woke.
+pub fn run_resting(seed: u64, rest_after: Duration) -> Outcome {
+    run_with(seed, true, false, rest_after)
+}
+
+/// Half of the seeds lay calls to rest whenever they can.
+fn rest_of(seed: u64) -> Duration {
+    if seed.is_multiple_of(2) {
+        Duration::ZERO
+    } else {
+        switch::REST_AFTER
+    }
 }
 
 /// The same, and the process of the switch dies now and then.
 pub fn run_with_crashes(seed: u64, keep_ladder: bool) -> Outcome {
-    run_with(seed, keep_ladder, true)
+    run_with(seed, keep_ladder, true, rest_of(seed))
 }
 
-fn run_with(seed: u64, keep_ladder: bool, crashes: bool) -> Outcome {
+fn run_with(seed: u64, keep_ladder: bool, crashes: bool, rest_after: Duration) -> Outcome {
     let mut random = Random::new(seed);
     let weather = if random.below(8) == 0 {
         Weather::FAIR
@@ -150,6 +166,7 @@ fn run_with(seed: u64, keep_ladder: bool, crashes: bool) -> Outcome {
         weather,
         shards,
         relays: 2_000,
+        rest_after,
         keep_messages: keep_ladder,
     };
     let crashes = match crashes {
@@ -274,6 +291,7 @@ fn run_scripts(
         answered,
         calls: lines.len(),
         resumed: world.restored().iter().map(|report| report.resumed).sum(),
+        rests: world.stats().iter().map(|stats| stats.rests).sum(),
         releases: world
             .cdrs()
             .iter()

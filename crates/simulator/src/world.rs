@@ -87,6 +87,8 @@ pub struct WorldConfig {
     pub shards: u16,
     /// Relays that can be open at once.
     pub relays: usize,
+    /// How soon calls are laid to rest. At once, they are packed up and woken as often as can be.
+    pub rest_after: Duration,
     /// Whether messages are kept for [`World::messages`] and [`World::ladder`].
     pub keep_messages: bool,
 }
@@ -207,6 +209,7 @@ pub struct World {
     names: HashMap<Question, Vec<Record>>,
     reachability: Vec<(Duration, Reachability)>,
     options_ping: Option<Duration>,
+    rest_after: Duration,
     phones: Vec<Phone>,
     addresses: BTreeMap<SocketAddr, usize>,
     queue: BinaryHeap<Reverse<Due>>,
@@ -242,7 +245,9 @@ impl World {
             now: start,
             unix_ms: START_UNIX_MS,
         };
-        let shards = switches(config.shards.max(1), options_ping, &mut random, clock);
+        let rest_after = config.rest_after;
+        let count = config.shards.max(1);
+        let shards = switches(count, rest_after, options_ping, &mut random, clock);
         Self {
             start,
             now: start,
@@ -256,6 +261,7 @@ impl World {
             names: HashMap::new(),
             reachability: Vec::new(),
             options_ping,
+            rest_after,
             phones: Vec::new(),
             addresses: BTreeMap::new(),
             queue: BinaryHeap::new(),
@@ -271,7 +277,7 @@ impl World {
             turn: Turn::default(),
             journal: BTreeMap::new(),
             doomed: None,
-            shard_count: config.shards.max(1),
+            shard_count: count,
             restored: Vec::new(),
         }
     }
@@ -288,7 +294,8 @@ impl World {
     pub fn restart(&mut self) {
         let clock = self.clock();
         let count = self.shards.len() as u16;
-        self.shards = switches(count, self.options_ping, &mut self.random, clock);
+        let (ping, rest) = (self.options_ping, self.rest_after);
+        self.shards = switches(count, rest, ping, &mut self.random, clock);
         self.relays.clear();
         self.learn_again(clock);
     }
@@ -340,7 +347,8 @@ impl World {
 
     fn rise(&mut self) {
         let clock = self.clock();
-        self.shards = switches(self.shard_count, self.options_ping, &mut self.random, clock);
+        let (ping, rest) = (self.options_ping, self.rest_after);
+        self.shards = switches(self.shard_count, rest, ping, &mut self.random, clock);
         self.turn.depth += 1;
         self.learn_again(clock);
         for shard in 0..self.shards.len() {
@@ -833,6 +841,7 @@ pub fn dtls_fingerprint() -> Fingerprint {
 /// The shards of a switch that starts.
 fn switches(
     count: u16,
+    rest_after: Duration,
     options_ping: Option<Duration>,
     random: &mut Random,
     clock: Clock,
@@ -858,6 +867,7 @@ fn switches(
                 guard: GuardConfig::default(),
                 key_seed: KeySeed([owner as u8; 32]),
                 dtls_fingerprint: dtls_fingerprint(),
+                rest_after,
                 keeps_calls: true,
             };
             Switch::new(shard, random.next_u64(), clock)

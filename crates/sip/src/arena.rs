@@ -27,14 +27,16 @@ pub(crate) struct Arena<T> {
     generation: u32,
 }
 
-impl<T> Arena<T> {
-    pub(crate) fn new() -> Self {
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
         Self {
             slots: Slab::new(),
             generation: 0,
         }
     }
+}
 
+impl<T> Arena<T> {
     /// The key that the next [`Arena::insert`] returns. Branches and tags carry the key of the value
     /// that they lead to, so it must be known before the value exists.
     pub(crate) fn next_key(&self) -> Key {
@@ -108,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_key_of_an_earlier_tenant_finds_nothing() {
-        let mut arena = Arena::new();
+        let mut arena = Arena::default();
         let expected = arena.next_key();
         let first = arena.insert("first");
         assert_eq!(first, expected);

@@ -64,7 +64,7 @@ pub use crate::transport::Transport;
 
 use crate::arena::{Arena, Key};
 use crate::auth::Credentials;
-use crate::dialog::session::Session;
+use crate::dialog::sessions::Sessions;
 use crate::event::{Event, SessionId};
 use crate::message::{ByteStr, Headers, Message, Method, RequestDraft};
 use crate::random::Random;
@@ -353,15 +353,15 @@ pub(crate) struct Running {
 
 impl Running {
     /// A transaction of ours.
-    pub(crate) fn client(machine: Transaction, user: User) -> Self {
-        Self {
+    pub(crate) fn client(machine: Transaction, user: User) -> Box<Self> {
+        Box::new(Self {
             machine,
             user,
             cancel: None,
             server_key: None,
             merge_key: None,
             held_bytes: 0,
-        }
+        })
     }
 }
 
@@ -424,10 +424,11 @@ pub struct Endpoint {
     /// Keys the fingerprints of foreign branches.
     pub(crate) secret: u64,
     pub(crate) timers: TimerTable,
-    pub(crate) transactions: Arena<Running>,
+    /// Each in a piece of memory of its own, which is given back when it ends: they come in waves.
+    pub(crate) transactions: Arena<Box<Running>>,
     pub(crate) server_keys: ReadyMap<ServerKey>,
     pub(crate) merge_keys: ReadyMap<MergeKey>,
-    pub(crate) sessions: Arena<Session>,
+    pub(crate) sessions: Sessions,
     pub(crate) exchanges: Arena<Exchange>,
     /// Who waits for which look-up; each question is asked once at a time.
     pub(crate) lookups: HashMap<Question, Vec<Key>>,
@@ -478,11 +479,11 @@ impl Endpoint {
             random,
             secret,
             timers: TimerTable::default(),
-            transactions: Arena::new(),
+            transactions: Arena::default(),
             server_keys: HashMap::default(),
             merge_keys: HashMap::default(),
-            sessions: Arena::new(),
-            exchanges: Arena::new(),
+            sessions: Sessions::default(),
+            exchanges: Arena::default(),
             lookups: HashMap::new(),
             streamless: streamless::Streamless::default(),
             streams: HashSet::new(),

@@ -196,6 +196,13 @@ impl Core {
         self.relays.get(&relay).map(|relayed| &relayed.told)
     }
 
+    /// What a relay was told is this.
+    pub(crate) fn set_told(&mut self, relay: RelayId, told: Told) {
+        if let Some(relayed) = self.relays.get_mut(&relay) {
+            relayed.told = told;
+        }
+    }
+
     /// Name of the recording of a call.
     pub(crate) fn next_recording(&mut self, call: CallKey) -> RecordingId {
         self.recording_serial += 1;

@@ -148,7 +148,7 @@ impl Switch {
                     Some(_) => report.ended += 1,
                     None => report.resumed += 1,
                 }
-                self.calls.insert(call);
+                self.calls.insert(core.clock.now, call);
                 self.core.touch(call_key);
                 self.retire(call_key);
             }
@@ -178,8 +178,7 @@ impl Switch {
         touched.sort_unstable();
         touched.dedup();
         for key in touched.drain(..) {
-            let call = self.calls.get_mut(key.slot);
-            if let Some(call) = call.filter(|call| call.key == key) {
+            if let Some(call) = self.calls.get(&mut self.core, key) {
                 self.journal.keep(&mut self.core, call);
             }
         }

@@ -29,6 +29,7 @@
 
 mod agenda;
 mod call;
+mod calls;
 mod challenge;
 mod core;
 pub mod directory;
@@ -50,6 +51,7 @@ pub mod trail;
 
 pub use call::recording::FOLDER as RECORDINGS_FOLDER;
 pub use call::{CallKey, MAX_RING_SECONDS, STATISTICS_WAIT_SECONDS};
+pub use calls::REST_AFTER;
 pub use directory::{Directory, DirectoryChange, DomainPart};
 pub use explain::explain;
 pub use guard::{GuardConfig, Ignored};

@@ -110,8 +110,21 @@ impl Candidate {
 
 impl Keep for Candidate {
     fn keep(&self, out: &mut Writer) {
+        keep_connection(&self.target, out);
+        self.keep_words(out);
+    }
+
+    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let target = kept_connection(input)?;
+        Self::kept_words(target, input)
+    }
+}
+
+impl Candidate {
+    /// Writes all but the connection.
+    pub(crate) fn keep_words(&self, out: &mut Writer) {
         let Self {
-            target,
+            target: _,
             by_route,
             request_uri,
             to,
@@ -125,7 +138,6 @@ impl Keep for Candidate {
             transport,
             interface,
         } = self;
-        keep_connection(target, out);
         by_route.keep(out);
         request_uri.keep(out);
         to.keep(out);
@@ -140,9 +152,13 @@ impl Keep for Candidate {
         interface.keep(out);
     }
 
-    fn kept(input: &mut Reader<'_>) -> Result<Self, Damaged> {
+    /// Reads what [`keep_words`](Self::keep_words) has written, for this connection.
+    pub(crate) fn kept_words(
+        target: Arc<Connection>,
+        input: &mut Reader<'_>,
+    ) -> Result<Self, Damaged> {
         Ok(Self {
-            target: kept_connection(input)?,
+            target,
             by_route: Keep::kept(input)?,
             request_uri: Keep::kept(input)?,
             to: Keep::kept(input)?,

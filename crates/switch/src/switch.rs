@@ -4,6 +4,7 @@ use crate::call::{
     self, Call, CallKey, CallTimer, Stage, hangup, minimum_duration, offers, progress, recording,
     setup,
 };
+use crate::calls::Calls;
 use crate::core::Core;
 use crate::directory::{Directory, DirectoryChange};
 use crate::door::{Door, Owner};
@@ -26,7 +27,6 @@ use sip::event::{Event, ServerRequestId, SessionId};
 use sip::message::header::challenge::Algorithm;
 use sip::message::{ByteStr, Method, ResponseDraft};
 use sip::resolve::Question;
-use slab::Slab;
 use std::cmp::Reverse;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -79,6 +79,9 @@ pub struct ShardConfig {
     pub key_seed: KeySeed,
     /// Of the certificate that the media threads shake hands with.
     pub dtls_fingerprint: Fingerprint,
+    /// How long after its beginning, or after the last thing that happened to it, a call is packed up until something
+    /// happens again: a matter of memory alone.
+    pub rest_after: Duration,
     /// Whether calls are to outlive the process: [`Output::Keep`] and [`Output::Forget`] are told then.
     pub keeps_calls: bool,
 }
@@ -179,6 +182,10 @@ pub struct Stats {
     pub calls: usize,
     /// Calls that are over and wait for the relay's statistics.
     pub calls_released: usize,
+    /// Calls that are packed up, for nothing happens to them.
+    pub calls_resting: usize,
+    /// How often a call was packed up, since the start.
+    pub rests: u64,
     /// Calls whose audio is converted from one codec to another, or was.
     pub transcoded_calls: usize,
     /// Relays open or being opened.
@@ -228,7 +235,7 @@ pub struct Stats {
 /// One shard.
 pub struct Switch {
     pub(crate) core: Core,
-    pub(crate) calls: Slab<Call>,
+    pub(crate) calls: Calls,
     door: Door,
     registrar: Registrar,
     outbound: OutboundRegistrations,
@@ -250,7 +257,7 @@ impl Switch {
     pub fn new(config: ShardConfig, seed: u64, clock: Clock) -> Self {
         let core = Core::new(config, seed, clock);
         Self {
-            calls: Slab::new(),
+            calls: Calls::new(core.base, core.config.rest_after),
             door: Door::new(core.config.sip.owner, core.config.shards),
             registrar: Registrar::default(),
             outbound: OutboundRegistrations::new(clock.now),
@@ -313,6 +320,7 @@ impl Switch {
         quarantine::on_time(&mut self.core);
         self.pump();
         self.keep_calls();
+        self.rest_calls();
     }
 
     /// The next thing to do outside; `None` when there is nothing more.
@@ -331,6 +339,7 @@ impl Switch {
             self.outbound.poll_timeout(),
             self.pings.poll_timeout(),
             self.core.quarantine.poll_timeout(),
+            self.calls.poll_timeout(),
         ];
         timeouts.into_iter().flatten().min()
     }
@@ -345,6 +354,8 @@ impl Switch {
         Stats {
             calls: self.calls.len() - released,
             calls_released: released,
+            calls_resting: self.calls.resting(),
+            rests: self.calls.rests(),
             transcoded_calls: self.core.transcoded_calls,
             relays: self.core.relays.len(),
             recordings: self.core.recordings.len(),
@@ -571,7 +582,7 @@ impl Switch {
         if let Some(call) = setup::on_invite(&mut self.core, session, request, flow) {
             self.core.stats.calls_started += 1;
             let key = call.key;
-            self.calls.insert(call);
+            self.calls.insert(self.core.clock.now, call);
             self.core.touch(key);
             self.retire(key);
         }
@@ -615,10 +626,10 @@ impl Switch {
             }
             return;
         };
-        let Some(call) = self.calls.get_mut(key.slot).filter(|call| call.key == key) else {
+        let core = &mut self.core;
+        let Some(call) = self.calls.get(core, key) else {
             return;
         };
-        let core = &mut self.core;
         match event {
             MediaEvent::Opened { a_port, b_port, .. } => {
                 let setup = call.stage == Stage::Preparing;
@@ -689,7 +700,7 @@ impl Switch {
         let Some(key) = self.core.recordings.remove(&recording) else {
             return;
         };
-        if let Some(call) = self.calls.get_mut(key.slot).filter(|call| call.key == key) {
+        if let Some(call) = self.calls.get(&mut self.core, key) {
             recording::on_ended(&mut self.core, call, outcome);
         }
         self.core.touch(key);
@@ -702,11 +713,8 @@ impl Switch {
                 break;
             }
             self.core.wakes.pop();
-            let Some(call) = self
-                .calls
-                .get_mut(wake.call.slot)
-                .filter(|call| call.key == wake.call)
-            else {
+            // None of these is for a call at rest.
+            let Some(call) = self.calls.awake(wake.call) else {
                 continue;
             };
             self.core.touch(wake.call);
@@ -723,10 +731,19 @@ impl Switch {
         }
     }
 
+    /// Lays calls to rest that nothing happens to.
+    fn rest_calls(&mut self) {
+        while let Some(session) = self.core.endpoint.next_woken() {
+            if let Some((key, _)) = self.core.sessions.get(&session) {
+                self.calls.session_woke(self.core.clock.now, *key);
+            }
+        }
+        self.calls.on_time(&mut self.core);
+    }
+
     fn hang_up_all(&mut self) {
-        let keys: Vec<CallKey> = self.calls.iter().map(|(_, call)| call.key).collect();
-        for key in keys {
-            if let Some(call) = self.calls.get_mut(key.slot) {
+        for key in self.calls.keys() {
+            if let Some(call) = self.calls.get(&mut self.core, key) {
                 let release = hangup::Release::by_switch(503, "Shutting down");
                 hangup::release(&mut self.core, call, release, hangup::Said::Nothing);
             }
@@ -744,7 +761,7 @@ impl Switch {
         let Some((key, side)) = self.core.sessions.get(&session).copied() else {
             return false;
         };
-        let Some(call) = self.calls.get_mut(key.slot).filter(|call| call.key == key) else {
+        let Some(call) = self.calls.get(&mut self.core, key) else {
             return false;
         };
         f(&mut self.core, call, side);
@@ -757,9 +774,8 @@ impl Switch {
     /// Writes the record of a call that is over, has its statistics, and whose recording has ended.
     pub(crate) fn retire(&mut self, key: CallKey) {
         let core = &mut self.core;
-        let done = self.calls.get_mut(key.slot).is_some_and(|call| {
-            call.key == key
-                && call.stage == Stage::Released
+        let done = self.calls.awake(key).is_some_and(|call| {
+            call.stage == Stage::Released
                 && call.media.is_closed()
                 && recording::has_ended(core, call)
         });
@@ -769,7 +785,7 @@ impl Switch {
     }
 
     fn finish(&mut self, key: CallKey) {
-        let Some(mut call) = self.calls.try_remove(key.slot) else {
+        let Some(mut call) = self.calls.remove(&mut self.core, key) else {
             return;
         };
         if call.stage == Stage::Released {

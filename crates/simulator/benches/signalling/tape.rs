@@ -183,6 +183,7 @@ impl Tape {
             alternate: false,
         };
         let config = ShardConfig {
+            rest_after: switch::REST_AFTER,
             keeps_calls: self.load.needs.journal,
             sip: Config::new(vec![interface], 0),
             shards: 1,

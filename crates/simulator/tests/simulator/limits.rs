@@ -111,6 +111,7 @@ impl Exchange {
             weather: Weather::FAIR,
             shards: SHARDS,
             relays,
+            rest_after: Duration::ZERO,
             keep_messages: true,
         });
         let counters = Arc::new(ConnectionCounters::default());

@@ -40,6 +40,7 @@ impl Yard {
             weather: Weather::FAIR,
             shards,
             relays: 10,
+            rest_after: Duration::ZERO,
             keep_messages: true,
         };
         Self {

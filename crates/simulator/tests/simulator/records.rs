@@ -17,6 +17,7 @@ pub(crate) fn fair_world(seed: u64, relays: usize) -> World {
         weather: Weather::FAIR,
         shards: 1,
         relays,
+        rest_after: Duration::ZERO,
         keep_messages: true,
     })
 }

@@ -73,6 +73,7 @@ impl Desk {
             weather: Weather::FAIR,
             shards,
             relays: 100,
+            rest_after: Duration::ZERO,
             keep_messages: true,
         };
         let mut desk = Self {

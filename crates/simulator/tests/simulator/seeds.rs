@@ -1,6 +1,7 @@
 //! Hundreds of small worlds: a few calls each over a network that loses, repeats, reorders and delays.
 
 use simulator::scenario;
+use std::time::Duration;
 
 /// Seeds of every run. `SEEDS` in the environment sets another number, `SEED` runs exactly one.
 const SEEDS: u64 = 400;
@@ -30,6 +31,21 @@ fn calls_outlive_the_process_with_nothing_left_and_one_record_each() {
         resumed * 3 > calls,
         "only {resumed} of {calls} calls met a crash"
     );
+}
+
+#[test]
+fn a_call_at_rest_does_what_a_call_awake_does() {
+    let never = Duration::from_secs(86_400);
+    let mut rested = 0;
+    for seed in 1..=100 {
+        let awake = scenario::run_resting(seed, never);
+        let resting = scenario::run_resting(seed, Duration::ZERO);
+        assert_eq!(resting.ladder, awake.ladder, "seed {seed}");
+        assert_eq!(resting.releases, awake.releases, "seed {seed}");
+        rested += resting.rests;
+        assert_eq!(awake.rests, 0);
+    }
+    assert!(rested > 100, "calls were laid to rest {rested} times only");
 }
 
 /// Runs seeds; how many calls there were, were answered, and were resumed.

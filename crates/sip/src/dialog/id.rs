@@ -1,7 +1,7 @@
 //! Which session and which of its dialogs a request belongs to (RFC 3261 §12.2.2).
 
-use crate::arena::{Arena, Key};
-use crate::dialog::session::Session;
+use crate::arena::Key;
+use crate::dialog::sessions::Sessions;
 use crate::endpoint::Inherited;
 use crate::message::Message;
 use crate::token;
@@ -12,7 +12,7 @@ use crate::token;
 /// The tag is a token that names the slot; tag, Call-ID and the peer's tag are compared in full, so a
 /// guess leads nowhere.
 pub(crate) fn find(
-    sessions: &Arena<Session>,
+    sessions: &mut Sessions,
     inherited: &Inherited,
     owner: u16,
     request: &Message,
@@ -22,19 +22,15 @@ pub(crate) fn find(
     if tag_owner != owner {
         return None;
     }
-    let (key, session) = match sessions.at(lead.index) {
-        Some((key, session)) if *session.tag == *ours => (key, session),
+    let call_id = request.call_id();
+    let key = sessions.find(lead.index, ours, call_id).or_else(|| {
         // The slot is another's now, for an earlier process made the tag.
-        _ => {
-            let key = inherited.session(ours)?;
-            (key, sessions.get(key)?)
-        }
-    };
-    if session.call_id != *request.call_id() {
-        return None;
-    }
+        let key = inherited.session(ours)?;
+        sessions.is_called(key, ours, call_id).then_some(key)
+    })?;
     let theirs = request.from().tag().unwrap_or("");
-    let dialog = session
+    let dialog = sessions
+        .get_mut(key)?
         .dialogs
         .iter()
         .position(|dialog| *dialog.remote_tag == *theirs)?;

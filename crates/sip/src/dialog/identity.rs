@@ -69,6 +69,13 @@ impl Keep for Identity {
     }
 }
 
+impl Identity {
+    /// Whether there is nothing to tell.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.pending.is_none() && self.telling.is_none() && self.attempts == 0
+    }
+}
+
 struct Pending {
     /// Without a tag.
     from: ByteStr,
@@ -100,10 +107,10 @@ impl Endpoint {
     }
 
     /// Says in a request of ours that the session bears changes of identity, if it does.
-    pub(crate) fn propose_from_change(&self, key: Key, draft: &mut RequestDraft) {
+    pub(crate) fn propose_from_change(&mut self, key: Key, draft: &mut RequestDraft) {
         let allowed = self
             .sessions
-            .get(key)
+            .get_mut(key)
             .is_some_and(|session| session.identity.is_some());
         if allowed {
             self.add_common_headers(draft);
@@ -112,10 +119,10 @@ impl Endpoint {
     }
 
     /// The same in a 2xx of ours to an INVITE.
-    pub(crate) fn answer_from_change(&self, key: Key, headers: &mut Headers) {
+    pub(crate) fn answer_from_change(&mut self, key: Key, headers: &mut Headers) {
         if self
             .sessions
-            .get(key)
+            .get_mut(key)
             .is_some_and(|session| session.identity.is_some())
         {
             headers.push_name(Name::Supported, FROM_CHANGE);
@@ -219,7 +226,7 @@ impl Endpoint {
 
     /// Tells what an earlier process had no time to tell, or was telling.
     pub(crate) fn resume_identity(&mut self, now: Instant, key: Key) {
-        let session = self.sessions.get(key);
+        let session = self.sessions.get_mut(key);
         let identity = session.and_then(|session| session.identity.as_deref());
         if identity.is_some_and(|identity| identity.pending.is_some()) {
             self.tell_identity_later(now, key, RETRY);

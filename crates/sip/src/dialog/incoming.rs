@@ -26,7 +26,7 @@ impl Endpoint {
         } else {
             self.open_request(now, &request, flow, Some(key))
         };
-        if let Some(to) = self.sessions.get(key).map(|session| session.replies_to) {
+        if let Some(to) = self.sessions.get_mut(key).map(|session| session.replies_to) {
             self.redirect_replies(transaction, to);
         }
         let Some(session) = self.sessions.get_mut(key) else {

@@ -15,6 +15,7 @@ pub(crate) mod requests;
 pub(crate) mod route_set;
 pub(crate) mod session;
 pub(crate) mod session_timer;
+pub(crate) mod sessions;
 pub(crate) mod uac;
 pub(crate) mod uas;
 

@@ -442,11 +442,11 @@ impl Endpoint {
 
     /// Whether the peer has said that it takes an UPDATE. If not, an offer goes by re-INVITE.
     pub fn allows_update(&self, session: SessionId) -> bool {
-        let dialog = self
-            .sessions
-            .get(session.0)
-            .and_then(|session| session.dialogs.last());
-        dialog.is_some_and(|dialog| dialog.allows_update)
+        let allows = |session: &Session| {
+            let dialog = session.dialogs.last();
+            dialog.is_some_and(|dialog| dialog.allows_update)
+        };
+        self.sessions.inspect(session.0, allows).unwrap_or(false)
     }
 
     /// How long to wait before an offer that met a 491 is made again (RFC 3261 §14.1).
@@ -454,7 +454,7 @@ impl Endpoint {
         // In steps of 10 ms: the side that made the Call-ID waits longer, so the two do not meet again.
         let owner = self
             .sessions
-            .get(session.0)
+            .get_mut(session.0)
             .is_some_and(|session| session.owns_call_id);
         let steps = if owner {
             210 + self.random.below(191)

@@ -30,7 +30,7 @@ impl Endpoint {
         let id = self.exchanges.next_key();
         let index = self
             .sessions
-            .get(key)
+            .get_mut(key)
             .filter(|state| state.phase != Phase::Closing)
             .and_then(|state| state.dialogs.len().checked_sub(1));
         let Some((mut draft, hop)) =
@@ -62,7 +62,7 @@ impl Endpoint {
         self.touch(key);
         if let Some(software) = self
             .sessions
-            .get(key)
+            .get_mut(key)
             .and_then(|session| session.software.as_ref())
             && !draft.headers.contains("User-Agent")
         {
@@ -107,13 +107,11 @@ impl Endpoint {
             content_type: None,
             body: Bytes::new(),
         };
-        let session = self.sessions.get(key)?;
-        let hop = self.next_hop(
-            session.dialogs.get(index)?,
-            &routed.next,
-            session.follows_source,
-        );
-        Some((draft, hop))
+        let hop = self.sessions.inspect(key, |session| {
+            let dialog = session.dialogs.get(index)?;
+            Some(self.next_hop(dialog, &routed.next, session.follows_source))
+        });
+        Some((draft, hop.flatten()?))
     }
 
     /// Where the requests of a dialog go first: along the open stream, back to the source if the
@@ -153,7 +151,7 @@ impl Endpoint {
     ) {
         let Some(index) = self
             .sessions
-            .get(key)
+            .get_mut(key)
             .and_then(|session| session.dialogs.len().checked_sub(1))
         else {
             return;
@@ -170,12 +168,12 @@ impl Endpoint {
         }
         let tag = self
             .sessions
-            .get(key)
+            .get_mut(key)
             .map(|session| session.dialogs[index].remote_tag.clone())
             .unwrap_or_default();
         let interface = self
             .sessions
-            .get(key)
+            .get_mut(key)
             .map(|session| session.dialogs[index].flow.interface);
         let mut exchange = Exchange::new(Purpose::Ack { invite, tag }, draft);
         exchange.interface = interface;
@@ -185,7 +183,7 @@ impl Endpoint {
     /// What the outcome of a request within a dialog says about the dialog itself (RFC 3261 §12.2.1.2).
     /// True when the session has ended.
     pub(crate) fn on_dialog_outcome(&mut self, now: Instant, key: Key, outcome: &Outcome) -> bool {
-        let Some(session) = self.sessions.get(key) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
         if session.phase != Phase::Established {

@@ -219,7 +219,8 @@ pub(crate) struct Session {
     pub(crate) watched: bool,
 }
 
-// Requests under way and transactions are kept beside the session; credentials are the layer above's to know.
+// Requests under way and transactions are kept beside the session; credentials are the layer above's to know. What a
+// request within the dialog is known by stands in front, for `sessions.rs` to read alone.
 keep::keep!(struct Session {
     phase, tag, call_id, local, contact, owns_call_id, follows_source, replies_to, cseq, dialogs, setup, success,
     overtaken, owed, bye, held, timing, software, identity, pracking;
@@ -254,6 +255,32 @@ impl Session {
             pracking: None,
             watched: false,
         }
+    }
+
+    /// Whether nothing is under way, so that the session is all in what is kept of it, but for what `sessions.rs` puts
+    /// aside.
+    pub(crate) fn may_rest(&self) -> bool {
+        let Self {
+            phase,
+            dialogs,
+            setup,
+            success,
+            ours,
+            held,
+            theirs,
+            owed,
+            bye,
+            identity,
+            pracking,
+            ..
+        } = self;
+        *phase == Phase::Established
+            && dialogs.len() == 1
+            && ours.is_none()
+            && theirs.is_none()
+            && [setup.is_none(), success.is_none(), held.is_none()] == [true; 3]
+            && [owed.is_none(), bye.is_none(), pracking.is_none()] == [true; 3]
+            && identity.as_deref().is_none_or(Identity::is_calm)
     }
 
     /// Stops what repeats for as long as the session lives.

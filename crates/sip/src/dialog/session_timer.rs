@@ -148,7 +148,7 @@ pub(crate) struct Timing {
     /// Whether we refresh.
     ours: bool,
     /// When the session is given up.
-    deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     pub(crate) timer: Option<TimerId>,
     /// The description we gave last, for a re-INVITE that shall change nothing.
     description: Bytes,
@@ -243,8 +243,9 @@ impl Endpoint {
     }
 
     /// The headers without which a refusal for the sake of the timer says too little.
-    pub(crate) fn explain_timer_refusal(&self, key: Key, draft: &mut ResponseDraft) {
-        let Some(timing) = self.sessions.get(key).and_then(|it| it.timing.as_deref()) else {
+    pub(crate) fn explain_timer_refusal(&mut self, key: Key, draft: &mut ResponseDraft) {
+        let session = self.sessions.get_mut(key);
+        let Some(timing) = session.and_then(|session| session.timing.as_deref()) else {
             return;
         };
         match draft.status {
@@ -262,7 +263,7 @@ impl Endpoint {
     pub(crate) fn propose_timer(&mut self, key: Key, draft: &mut RequestDraft) {
         let timed = self
             .sessions
-            .get(key)
+            .get_mut(key)
             .is_some_and(|session| session.timing.is_some());
         if !timed {
             return;
@@ -286,7 +287,7 @@ impl Endpoint {
     ) -> bool {
         let interval = self
             .sessions
-            .get(key)
+            .get_mut(key)
             .and_then(|session| session.timing.as_deref())
             .and_then(|timing| timing.interval);
         let Some(least) = too_short(interval, request) else {
@@ -340,7 +341,7 @@ impl Endpoint {
     pub(crate) fn take_timer(&mut self, now: Instant, key: Key, response: &Message) {
         let Some(timing) = self
             .sessions
-            .get(key)
+            .get_mut(key)
             .and_then(|session| session.timing.as_deref())
         else {
             return;

@@ -207,14 +207,13 @@ impl Endpoint {
         let Purpose::Invite(session) = purpose else {
             return false;
         };
-        match self
-            .sessions
-            .get(*session)
-            .and_then(|session| session.setup.as_deref())
-        {
+        let cancelled = |session: &Session| match session.setup.as_deref() {
             Some(Setup::Outbound(outbound)) => outbound.cancel != Cancelling::No,
             _ => false,
-        }
+        };
+        self.sessions
+            .inspect(*session, cancelled)
+            .unwrap_or_default()
     }
 
     /// A provisional response to the INVITE of a session.
@@ -318,7 +317,7 @@ impl Endpoint {
         rack: &str,
         body: Bytes,
     ) {
-        let Some(session) = self.sessions.get(key) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let Some(index) = session
@@ -523,7 +522,7 @@ impl Endpoint {
             (Heard::Provisional, User::Nobody) => self.send_cancel(now, transaction, None),
             (Heard::Success, User::Session(key)) => {
                 // Repetitions of the 2xx that the layer above has not acknowledged yet wait with it.
-                let known = self.sessions.get(key).is_some_and(|it| {
+                let known = self.sessions.get_mut(key).is_some_and(|it| {
                     it.dialogs
                         .iter()
                         .any(|it| Some(&*it.remote_tag) == response.to().tag())

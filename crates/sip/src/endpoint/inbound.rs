@@ -78,7 +78,12 @@ impl Endpoint {
             return;
         }
         if inside {
-            match id::find(&self.sessions, &self.inherited, self.config.owner, &request) {
+            match id::find(
+                &mut self.sessions,
+                &self.inherited,
+                self.config.owner,
+                &request,
+            ) {
                 Some((session, dialog)) => {
                     self.on_request_in_dialog(now, session, dialog, request, flow)
                 }
@@ -128,7 +133,7 @@ impl Endpoint {
                 }
             });
         }
-        match id::find(&self.sessions, &self.inherited, self.config.owner, &ack) {
+        match id::find(&mut self.sessions, &self.inherited, self.config.owner, &ack) {
             Some((session, dialog)) => self.on_ack(now, session, dialog, ack),
             None if !of_failure => self.strays += 1,
             None => {}
@@ -152,7 +157,7 @@ impl Endpoint {
         if let User::Session(session) | User::Reinvite(session) = user {
             ok.to_tag = self
                 .sessions
-                .get(session)
+                .get_mut(session)
                 .map(|session| session.tag.clone());
         }
         self.refuse(&cancel, flow, ok);

@@ -221,11 +221,11 @@ impl Endpoint {
 
     /// Whether nothing has to be kept of a session any more.
     pub fn is_over(&self, session: SessionId) -> bool {
-        self.sessions.get(session.0).is_none() && !self.watch.refused.contains_key(&session.0)
+        !self.sessions.contains(session.0) && !self.watch.refused.contains_key(&session.0)
     }
 
     pub(crate) fn touch(&mut self, key: Key) {
-        if self.sessions.get(key).is_some_and(|it| it.watched) {
+        if self.sessions.is_watched(key) {
             self.watch.touched.push(SessionId(key));
         }
     }
@@ -253,20 +253,34 @@ impl Endpoint {
         }
     }
 
+    /// Lays a session to rest: it takes a fraction of the memory until something happens to it, and does whatever it
+    /// did before. False when there is something under way in it.
+    pub fn rest(&mut self, now: Instant, session: SessionId) -> bool {
+        self.sessions.rest(now, session.0)
+    }
+
+    /// A session that was at rest and is not any more.
+    pub fn next_woken(&mut self) -> Option<SessionId> {
+        self.sessions.next_woken().map(SessionId)
+    }
+
     /// Writes what has to outlive the process of a session.
     pub fn keep(&self, session: SessionId, out: &mut Writer) {
         let key = session.0;
-        let Some(session) = self.sessions.get(key) else {
-            let refused = self.watch.refused.get(&key);
-            match refused.and_then(|id| self.transactions.get(*id)) {
-                Some(Running {
-                    machine: Transaction::InviteServer(machine),
-                    ..
-                }) => machine.keep_refusal(out),
-                _ => Form::Over.keep(out),
-            }
+        let there = self
+            .sessions
+            .inspect(key, |session| self.keep_session(session, out));
+        if there.is_some() {
             return;
-        };
+        }
+        let refused = self.watch.refused.get(&key);
+        match refused.and_then(|id| self.transactions.get(*id).map(|running| &running.machine)) {
+            Some(Transaction::InviteServer(machine)) => machine.keep_refusal(out),
+            _ => Form::Over.keep(out),
+        }
+    }
+
+    fn keep_session(&self, session: &Session, out: &mut Writer) {
         out.byte(1);
         session.keep(out);
         let (invite, request) = match session.setup.as_deref() {
@@ -578,9 +592,9 @@ impl Endpoint {
 
     /// A repeated INVITE of a call that an earlier process has answered: whoever sent it has the answer, or will hear it
     /// again.
-    pub(crate) fn is_repeated(&self, request: &Message) -> bool {
+    pub(crate) fn is_repeated(&mut self, request: &Message) -> bool {
         let key = self.inherited.calls.get(request.call_id());
-        let session = key.and_then(|key| self.sessions.get(*key));
+        let session = key.and_then(|key| self.sessions.get_mut(*key));
         session.is_some_and(|session| {
             session.dialogs.iter().any(|dialog| {
                 Some(&*dialog.remote_tag) == request.from().tag()

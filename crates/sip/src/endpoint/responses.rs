@@ -126,15 +126,10 @@ impl Endpoint {
             return;
         }
         let reply = Flow { remote, ..reply };
-        match self.transactions.get_mut(transaction) {
-            Some(Running {
-                machine: Transaction::InviteServer(machine),
-                ..
-            }) => machine.set_reply(reply),
-            Some(Running {
-                machine: Transaction::RequestServer(machine),
-                ..
-            }) => machine.set_reply(reply),
+        let running = self.transactions.get_mut(transaction);
+        match running.map(|running| &mut running.machine) {
+            Some(Transaction::InviteServer(machine)) => machine.set_reply(reply),
+            Some(Transaction::RequestServer(machine)) => machine.set_reply(reply),
             _ => {}
         }
     }
@@ -204,14 +199,14 @@ impl Endpoint {
         // Responses repeat most of the request, and one is kept beside it.
         let held_bytes = 2 * request.as_bytes().len();
         self.held_bytes += held_bytes;
-        let id = self.transactions.insert(Running {
+        let id = self.transactions.insert(Box::new(Running {
             machine,
             user,
             cancel: None,
             server_key: Some(server_key),
             merge_key,
             held_bytes,
-        });
+        }));
         self.server_keys.insert(server_key, id);
         if let Some(merge_key) = merge_key {
             self.merge_keys.insert(merge_key, id);
@@ -268,7 +263,7 @@ impl Endpoint {
         }
         let session = match running.user {
             User::Session(key) | User::Reinvite(key) | User::Request(Some(key)) => {
-                self.sessions.get(key)
+                self.sessions.get_mut(key)
             }
             _ => None,
         };

@@ -21,6 +21,7 @@ mod prack;
 mod properties;
 mod refusals;
 mod response_routing;
+mod rest;
 mod retransmission_timers;
 mod route_sets;
 mod session_timer;

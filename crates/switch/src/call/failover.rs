@@ -115,7 +115,46 @@ impl Failover {
     /// Nobody else will be tried.
     pub(crate) fn settle(&mut self) {
         self.left = VecDeque::new();
+        self.last_resort = VecDeque::new();
         self.refusal = None;
+        self.passed_over = Cow::Borrowed("");
+    }
+
+    /// Writes what is left after [`settle`](Self::settle), but for the connection.
+    pub(crate) fn keep_settled(&self, out: &mut Writer) {
+        let Self {
+            left: _,
+            last_resort: _,
+            begun,
+            source: _,
+            flow,
+            rang,
+            heard,
+            refusal: _,
+            passed_over: _,
+        } = self;
+        begun.keep(out);
+        flow.keep(out);
+        rang.keep(out);
+        heard.keep(out);
+    }
+
+    /// Reads what [`keep_settled`](Self::keep_settled) has written, of a call from this connection.
+    pub(crate) fn kept_settled(
+        source: Arc<Connection>,
+        input: &mut Reader<'_>,
+    ) -> Result<Self, Damaged> {
+        Ok(Self {
+            left: VecDeque::new(),
+            last_resort: VecDeque::new(),
+            begun: Keep::kept(input)?,
+            source,
+            flow: Keep::kept(input)?,
+            rang: Keep::kept(input)?,
+            heard: Keep::kept(input)?,
+            refusal: None,
+            passed_over: Cow::Borrowed(""),
+        })
     }
 
     /// The next candidate that has a place for the call. Those in quarantine or over a limit are passed over; those that

@@ -450,7 +450,7 @@ impl Record {
     }
 }
 
-fn keep_record(record: &CdrLeg, out: &mut Writer) {
+pub(super) fn keep_record(record: &CdrLeg, out: &mut Writer) {
     let CdrLeg {
         connection_domain,
         connection_orig_match_pattern,
@@ -475,7 +475,7 @@ fn keep_record(record: &CdrLeg, out: &mut Writer) {
     request_uri.keep(out);
 }
 
-fn kept_record(input: &mut Reader<'_>) -> Result<CdrLeg, Damaged> {
+pub(super) fn kept_record(input: &mut Reader<'_>) -> Result<CdrLeg, Damaged> {
     Ok(CdrLeg {
         connection_domain: Keep::kept(input)?,
         connection_orig_match_pattern: Keep::kept(input)?,

@@ -42,13 +42,13 @@ mod slots;
 pub(crate) use body::Body;
 pub(crate) use keeping::KeptMedia;
 pub(crate) use policy::{may_be_relayed, note};
+pub(crate) use recorded::Recorded;
 pub(crate) use report::MediaReport;
 
 use self::face::{Face, media_interface};
 use self::lines::Line;
 use self::path::Path;
 use self::policy::Policy;
-use self::recorded::Recorded;
 use self::secure::Secure;
 use self::slots::Slots;
 use super::CallKey;

@@ -14,6 +14,7 @@
 //! | `media` | bodies rewritten, relays opened and fed with addresses |
 //! | `terms` | session timers and software names, as the records ask |
 //! | `kept` | what outlives the process |
+//! | `rest` | calls that nothing happens to, in little memory |
 //! | `headers` | which headers of one leg appear on the other |
 //!
 //! A leg keeps no SIP state: it has the key of its session and asks the endpoint.
@@ -28,6 +29,7 @@ pub(crate) mod minimum_duration;
 pub(crate) mod offers;
 pub(crate) mod progress;
 pub(crate) mod recording;
+pub(crate) mod rest;
 pub(crate) mod ringing;
 pub(crate) mod setup;
 pub(crate) mod terms;

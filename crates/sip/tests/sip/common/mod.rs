@@ -7,7 +7,7 @@
     reason = "every test file uses its own part"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -113,6 +113,29 @@ pub fn describe(event: &Event) -> String {
     }
 }
 
+/// Sessions that were heard of. They are laid to rest whenever nothing happens in them, which nobody may notice.
+#[derive(Default)]
+pub struct Resting {
+    sessions: BTreeSet<SessionId>,
+    /// How often one was at rest.
+    pub rests: usize,
+}
+
+impl Resting {
+    fn hear(&mut self, event: &Event) {
+        if let Event::Answered { session, .. } | Event::Established { session, .. } = event {
+            self.sessions.insert(*session);
+        }
+    }
+
+    fn rest(&mut self, endpoint: &mut Endpoint, now: Instant) {
+        for session in &self.sessions {
+            self.rests += usize::from(endpoint.rest(now, *session));
+        }
+        while endpoint.next_woken().is_some() {}
+    }
+}
+
 /// The message of an event that has one.
 pub fn message_of(event: &Event) -> Option<&Message> {
     match event {
@@ -153,6 +176,7 @@ pub struct Node {
     pub called: Option<SessionId>,
     /// The request that came last.
     pub asked: Option<ServerRequestId>,
+    pub resting: Resting,
     address: SocketAddr,
 }
 
@@ -163,6 +187,7 @@ impl Node {
             events: Vec::new(),
             called: None,
             asked: None,
+            resting: Resting::default(),
             address: format!("{host}:5060").parse().expect("an address"),
         }
     }
@@ -253,10 +278,16 @@ impl Pair {
                             Event::Request { id, .. } => node.asked = Some(*id),
                             _ => {}
                         }
+                        node.resting.hear(&event);
                         node.events.push(event);
                     }
                 }
             }
+            let now = self.now;
+            let Node {
+                endpoint, resting, ..
+            } = self.node(side);
+            resting.rest(endpoint, now);
         }
     }
 
@@ -445,6 +476,7 @@ pub struct Lone {
     /// What was sent, when and where.
     pub sent: Vec<(Duration, Flow, Message)>,
     pub lookups: Vec<Question>,
+    pub resting: Resting,
 }
 
 pub const PEER: &str = "192.0.2.2:5060";
@@ -479,6 +511,7 @@ impl Lone {
             events: Vec::new(),
             sent: Vec::new(),
             lookups: Vec::new(),
+            resting: Resting::default(),
         }
     }
 
@@ -493,9 +526,13 @@ impl Lone {
                     }
                 },
                 Output::Lookup(question) => self.lookups.push(question),
-                Output::Event(event) => self.events.push(event),
+                Output::Event(event) => {
+                    self.resting.hear(&event);
+                    self.events.push(event);
+                }
             }
         }
+        self.resting.rest(&mut self.endpoint, self.now);
     }
 
     pub fn receive(&mut self, text: &str) {

@@ -1,6 +1,8 @@
-//! What of a call's media outlives the process, and relays opened again on the ports that they had.
+//! What of a call's media outlives the process, and relays opened again on the ports that they had; and the same form
+//! for media at rest, whose relays stay as they are.
 
 use super::lines::{Line, LineState};
+use super::recorded::Recorded;
 use super::secure::Secure;
 use super::{CallKey, CallMedia};
 use crate::core::Core;
@@ -83,6 +85,47 @@ impl CallMedia {
                 None => out.byte(0),
             }
         }
+    }
+}
+
+impl CallMedia {
+    /// Whether nothing is under way, and what is written is all that there is to them.
+    pub(crate) fn may_rest(&self) -> bool {
+        let open = |line: &Line| line.state == LineState::Open && line.stats.is_none();
+        self.waiting.is_none()
+            && self.offered.is_none()
+            && self.early_answer.is_none()
+            && self.spent.is_empty()
+            && self.lines.iter().flatten().all(open)
+            && !self.secure.is_more_than_kept()
+    }
+
+    /// Writes the media of a call that goes to rest, and what its relays were told. Not what is recorded, which is
+    /// given back.
+    pub(crate) fn rest(&self, core: &mut Core, out: &mut Writer) -> Option<Recorded> {
+        self.keep(core, out);
+        for line in self.lines.iter().flatten() {
+            core.set_told(line.relay, Told::default());
+        }
+        self.recorded
+    }
+
+    /// Reads what [`rest`](Self::rest) has written.
+    pub(crate) fn wake(
+        input: &mut Reader<'_>,
+        core: &mut Core,
+        call: CallKey,
+        recorded: Option<Recorded>,
+    ) -> Result<Self, Damaged> {
+        let KeptMedia { mut media, told } =
+            KeptMedia::kept(input, call, core.config.dtls_fingerprint)?;
+        media.recorded = recorded;
+        for (line, told) in media.lines.iter().zip(told) {
+            if let (Some(line), Some(told)) = (line, told) {
+                core.set_told(line.relay, told);
+            }
+        }
+        Ok(media)
     }
 }
 

@@ -8,7 +8,7 @@ use ::media::relay::{Command, RelayId};
 
 /// A recording that runs, and the relay that hands its packets over.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Recorded {
+pub(crate) struct Recorded {
     recording: RecordingId,
     relay: RelayId,
 }

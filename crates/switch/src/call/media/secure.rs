@@ -139,6 +139,12 @@ impl Secure {
         })
     }
 
+    /// Whether there is more to them than is written: handshakes, past ones included.
+    pub(super) fn is_more_than_kept(&self) -> bool {
+        let mut all = self.sides.iter().flatten();
+        self.is_shaken() || all.any(|keys| keys.shaken.has_begun())
+    }
+
     /// `ours` names our certificate.
     pub(super) fn new(ours: Fingerprint) -> Self {
         Self {

@@ -25,6 +25,11 @@ struct Association {
 }
 
 impl Shaken {
+    /// Whether a handshake was agreed on or described at any time.
+    pub(super) fn has_begun(&self) -> bool {
+        self.association.is_some() || self.count > 0 || self.described.is_some()
+    }
+
     /// A description of the far end that we take up. The association stays when the description changes neither the
     /// fingerprints nor the roles nor its name (RFC 8842 §4); otherwise there is a new one.
     pub(super) fn agree(&mut self, source: &mut KeySource, theirs: &Dtls, multiplexed: bool) {
