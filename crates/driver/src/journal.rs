@@ -48,7 +48,7 @@ pub use open::JournalError;
 pub(crate) use open::{Journals, Replayed, node};
 
 /// What may be out of date beyond what is true before a new file is begun.
-const SLACK_BYTES: u64 = 1 << 20;
+const SLACK_BYTES: u64 = 16 << 20;
 
 /// What a turn carries over from old files at least.
 const CARRY_BYTES: u64 = 64 * 1024;

@@ -436,7 +436,6 @@ impl Shard {
                     self.outside.journal.record_handed_out();
                 }
             }
-            Output::Keep { key, state } => self.outside.journal.keep(key, &state),
             Output::Forget { key } => self.outside.journal.forget(key),
             Output::Handover { shard, flow, bytes } => {
                 self.outside
@@ -476,6 +475,14 @@ impl Shard {
 
     /// Writes the journal, then sends what has gathered: nothing is said that a crash could make us forget.
     fn send(&mut self) {
+        let journal = &mut self.outside.journal;
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            self.switch.end_turn(|key, state| journal.keep(key, state))
+        }));
+        if told.is_err() {
+            self.panicked(None);
+        }
+        self.obey(clock(), None);
         self.outside.journal.write(Instant::now());
         for (flow, peer, bytes) in self.for_streams.drain(..) {
             if !self.outside.flows.send(flow, peer, bytes, self.number) {

@@ -621,7 +621,6 @@ impl World {
                 Output::Transmit { flow, bytes, .. } => {
                     self.turn.messages.push((SWITCH, flow.remote, bytes));
                 }
-                Output::Keep { key, state } => self.turn.entries.push(((shard, key), state)),
                 Output::Forget { key } => self.turn.forgotten.push((shard, key)),
                 Output::Media(command) => self.media(shard, command),
                 Output::Recording(command) => {
@@ -650,6 +649,13 @@ impl World {
     fn end_turn(&mut self) {
         if self.turn.depth > 0 {
             return;
+        }
+        for shard in 0..self.shards.len() {
+            let entries = &mut self.turn.entries;
+            self.shards[shard].end_turn(|key, state| entries.push(((shard, key), state.to_vec())));
+            self.turn.depth += 1;
+            self.perform(shard);
+            self.turn.depth -= 1;
         }
         let turn = std::mem::take(&mut self.turn);
         let doomed = self.doomed.take();

@@ -59,8 +59,6 @@ pub(crate) struct Core {
     /// for it would make each of them dearer the more there are.
     pub(crate) calls_released: usize,
     pub(crate) out: VecDeque<Output>,
-    /// What goes into the journal, before anything of `out` is done.
-    pub(crate) entries: VecDeque<Output>,
     /// Calls of which there may be something new to keep.
     pub(crate) touched: Vec<CallKey>,
     pub(crate) wakes: BinaryHeap<Reverse<CallWake>>,
@@ -122,7 +120,6 @@ impl Core {
             transcoded_calls: 0,
             calls_released: 0,
             out: VecDeque::new(),
-            entries: VecDeque::new(),
             touched: Vec::new(),
             wakes: BinaryHeap::new(),
             sessions: HashMap::new(),

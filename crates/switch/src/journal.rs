@@ -1,8 +1,9 @@
 //! The journal: what is written of calls while they run, and how another process goes on with them.
 //!
-//! After each input, every call that may have changed is written in its saved form (`call/kept.rs`). Where that is what
-//! the journal has already, nothing is told; so nobody has to say which changes last, and repetitions cost no entry. An
-//! entry is told before what is sent, and the driver writes before it sends: nothing is said that is not kept.
+//! At the end of each turn, every call that may have changed is written in its saved form (`call/kept.rs`). Where that is
+//! what the journal has already, nothing is told; so nobody has to say which changes last, and repetitions cost no entry.
+//! An entry is told before what is sent, and the driver writes before it sends: nothing is said that is not kept. What
+//! happens to a call within one turn costs one entry.
 //!
 //! A call is forgotten when its record has been handed out and its last words have been heard: a BYE answered, a refusal
 //! acknowledged.
@@ -36,6 +37,8 @@ pub struct RestoreReport {
 /// What a shard needs to write its journal.
 pub(crate) struct Journal {
     writer: Writer,
+    /// Last entries of calls that were over before the turn was.
+    parted: Vec<(u64, Vec<u8>)>,
     /// Sessions of calls that are over, whose last words may not have been heard.
     leaving: HashMap<SessionId, u64>,
     /// How many of them each call has.
@@ -53,6 +56,7 @@ impl Journal {
     pub(crate) fn new(base: Base) -> Self {
         Self {
             writer: Writer::new(base),
+            parted: Vec::new(),
             leaving: HashMap::new(),
             left: HashMap::new(),
         }
@@ -94,7 +98,7 @@ impl Journal {
 }
 
 impl Switch {
-    /// Takes over the calls of an earlier process, by the entries of its journal: the last [`Output::Keep`] under each
+    /// Takes over the calls of an earlier process, by the entries of its journal: the last that was given under each
     /// key. To be called once, after the records ([`Input::Directory`](crate::Input::Directory)) and before anything else
     /// is handled; then [`poll`](Self::poll) has relays to open again, records of calls that could not go on, and
     /// messages.
@@ -115,7 +119,6 @@ impl Switch {
             self.restore_call(key, entry, &mut report);
         }
         self.pump();
-        self.keep_calls();
         report
     }
 
@@ -167,8 +170,11 @@ impl Switch {
         }
     }
 
-    /// Tells what is new of the calls that this input concerned.
-    pub(crate) fn keep_calls(&mut self) {
+    /// Gives what is new of the calls that this turn concerned.
+    pub(crate) fn keep_calls(&mut self, keep: &mut impl FnMut(u64, &[u8])) {
+        for (key, state) in self.journal.parted.drain(..) {
+            keep(key, &state);
+        }
         while let Some(session) = self.core.endpoint.next_touched() {
             if let Some((key, _)) = self.core.sessions.get(&session).copied() {
                 self.core.touch(key);
@@ -178,8 +184,10 @@ impl Switch {
         touched.sort_unstable();
         touched.dedup();
         for key in touched.drain(..) {
-            if let Some(call) = self.calls.get(&mut self.core, key) {
-                self.journal.keep(&mut self.core, call);
+            if let Some(call) = self.calls.get(&mut self.core, key)
+                && let Some(state) = self.journal.note(&self.core, call)
+            {
+                keep(key.serial, state);
             }
         }
         self.core.touched = touched;
@@ -205,8 +213,11 @@ impl Switch {
         call.leaving.dedup();
         let endpoint = &core.endpoint;
         call.leaving.retain(|session| !endpoint.is_over(*session));
-        if !call.leaving.is_empty() {
-            self.journal.keep(core, call);
+        if !call.leaving.is_empty()
+            && let Some(state) = self.journal.note(core, call)
+        {
+            let state = state.to_vec();
+            self.journal.parted.push((key, state));
         }
         Parting {
             key,
@@ -217,14 +228,11 @@ impl Switch {
 }
 
 impl Journal {
-    fn keep(&mut self, core: &mut Core, call: &mut Call) {
+    /// The entry of a call, where that is news.
+    fn note(&mut self, core: &Core, call: &mut Call) -> Option<&[u8]> {
         self.writer.set_base(core.base);
-        if call.note(core, &mut self.writer) {
-            core.entries.push_back(Output::Keep {
-                key: call.key.serial,
-                state: self.writer.bytes().to_vec(),
-            });
-        }
+        let news = call.note(core, &mut self.writer);
+        news.then(|| self.writer.bytes())
     }
 }
 

@@ -82,7 +82,7 @@ pub struct ShardConfig {
     /// How long after its beginning, or after the last thing that happened to it, a call is packed up until something
     /// happens again: a matter of memory alone.
     pub rest_after: Duration,
-    /// Whether calls are to outlive the process: [`Output::Keep`] and [`Output::Forget`] are told then.
+    /// Whether calls are to outlive the process: [`Switch::end_turn`] gives entries and [`Output::Forget`] is told then.
     pub keeps_calls: bool,
 }
 
@@ -135,20 +135,12 @@ pub enum Output {
     Recording(recorder::Command),
     /// Write this record.
     Cdr(Box<Cdr>),
-    /// Write this into the journal, in place of what stands there under this key, before anything of this turn is sent:
-    /// nothing is said that is not kept. Told at most once per call and input, and before everything else.
-    Keep {
-        /// Names a call for as long as it is kept, also in the process that comes after this one.
-        key: u64,
-        /// All that there is to keep of it; see [`Switch::restore`].
-        state: Vec<u8>,
-    },
     /// The call is over, nothing has to be said of it any more, and its record has been handed out.
     ///
     /// This may be written late but never early: not before the records handed out until now are stored. A call whose
     /// entry is still there hands its record out again after a restart, under the same identifier.
     Forget {
-        /// The key of the call.
+        /// The key of the call, as [`Switch::end_turn`] gives it.
         key: u64,
     },
     /// Give this message to the shard that owns it.
@@ -267,7 +259,8 @@ impl Switch {
         }
     }
 
-    /// Takes one input. Drain [`poll`](Self::poll) before the next.
+    /// Takes one input. Drain [`poll`](Self::poll) before the next, and call [`end_turn`](Self::end_turn) before anything
+    /// is sent.
     pub fn handle(&mut self, clock: Clock, input: Input) {
         self.take_clock(clock);
         self.core.keep_time();
@@ -319,14 +312,20 @@ impl Switch {
         self.pings.on_time(&mut self.core);
         quarantine::on_time(&mut self.core);
         self.pump();
-        self.keep_calls();
-        self.rest_calls();
     }
 
     /// The next thing to do outside; `None` when there is nothing more.
     pub fn poll(&mut self) -> Option<Output> {
-        let entry = self.core.entries.pop_front();
-        entry.or_else(|| self.core.out.pop_front())
+        self.core.out.pop_front()
+    }
+
+    /// Ends a turn of one input or several: gives what is to be written into the journal before anything of the turn is
+    /// sent, so that nothing is said that is not kept. Each entry takes the place of the one before it under its key,
+    /// which names a call for as long as it is kept, also in the process that comes after this one; see
+    /// [`restore`](Self::restore). Drain [`poll`](Self::poll) once more afterwards.
+    pub fn end_turn(&mut self, mut keep: impl FnMut(u64, &[u8])) {
+        self.keep_calls(&mut keep);
+        self.rest_calls();
     }
 
     /// When [`Input::Timeout`] is due.

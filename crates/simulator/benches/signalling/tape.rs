@@ -124,6 +124,7 @@ impl Tape {
             while let Some(one) = given.pop() {
                 tape.give(&mut switch, at, &one);
                 tape.steps.push((at, one));
+                switch.end_turn(|_, _| {});
                 while let Some(output) = switch.poll() {
                     match output {
                         Output::Transmit { flow, bytes, .. } => {
@@ -287,16 +288,17 @@ impl Player<'_> {
                 break;
             }
             self.tape.give(&mut self.switch, *at, given);
+            let (kept, journal) = (&mut self.kept, &mut self.journal);
+            self.switch.end_turn(|key, state| {
+                kept.entries += 1;
+                kept.bytes += state.len();
+                if let Some(journal) = journal {
+                    journal.insert(key, state.to_vec());
+                }
+            });
             while let Some(output) = self.switch.poll() {
                 match output {
                     Output::Cdr(_) => self.records += 1,
-                    Output::Keep { key, state } => {
-                        self.kept.entries += 1;
-                        self.kept.bytes += state.len();
-                        if let Some(journal) = &mut self.journal {
-                            journal.insert(key, state);
-                        }
-                    }
                     Output::Forget { key } => {
                         if let Some(journal) = &mut self.journal {
                             journal.remove(&key);

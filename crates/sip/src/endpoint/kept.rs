@@ -346,16 +346,11 @@ impl Endpoint {
     }
 
     fn keep_server_form(&self, transaction: Key, out: &mut Writer) {
-        let Some(running) = self.transactions.get(transaction) else {
-            return;
-        };
-        let (request, reply) = match &running.machine {
-            Transaction::InviteServer(machine) => (machine.request(), machine.reply()),
-            Transaction::RequestServer(machine) => (machine.request(), machine.reply()),
-            _ => return,
-        };
-        request.keep(out);
-        reply.keep(out);
+        let running = self.transactions.get(transaction);
+        if let Some((request, reply)) = running.and_then(|running| running.machine.asked()) {
+            request.keep(out);
+            reply.keep(out);
+        }
     }
 
     /// Goes on with a session of an earlier process, and says again what may have been lost. `None` when there is

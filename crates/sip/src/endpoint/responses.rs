@@ -108,13 +108,9 @@ impl Endpoint {
 
     /// Moves the replies of one server transaction to where its session wants them.
     pub(crate) fn redirect_replies(&mut self, transaction: Key, to: ReplyTo) {
-        let Some(running) = self.transactions.get(transaction) else {
+        let running = self.transactions.get(transaction);
+        let Some((request, reply)) = running.and_then(|running| running.machine.asked()) else {
             return;
-        };
-        let (request, reply) = match &running.machine {
-            Transaction::InviteServer(machine) => (machine.request(), machine.reply()),
-            Transaction::RequestServer(machine) => (machine.request(), machine.reply()),
-            _ => return,
         };
         if self.transport(reply).is_reliable() {
             return;
@@ -239,11 +235,8 @@ impl Endpoint {
         mut draft: ResponseDraft,
     ) -> Option<Bytes> {
         let running = self.transactions.get(transaction)?;
-        let (request, interface) = match &running.machine {
-            Transaction::InviteServer(machine) => (machine.request(), machine.reply().interface),
-            Transaction::RequestServer(machine) => (machine.request(), machine.reply().interface),
-            _ => return None,
-        };
+        let (request, reply) = running.machine.asked()?;
+        let interface = reply.interface;
         let method = request.method();
         let forms_dialog = matches!(
             method,
@@ -287,14 +280,10 @@ impl Endpoint {
         bytes: Bytes,
     ) -> Option<Flow> {
         let running = self.transactions.get(transaction)?;
-        let (via, reply) = match &running.machine {
-            Transaction::InviteServer(machine) => (machine.request().via(), machine.reply()),
-            Transaction::RequestServer(machine) => (machine.request().via(), machine.reply()),
-            _ => return None,
-        };
+        let (request, reply) = running.machine.asked()?;
         // The stream may have closed meanwhile: then the response opens one to sent-by.
         let reply = if reply.stream.is_some() {
-            self.reply_flow(via, reply)
+            self.reply_flow(request.via(), reply)
         } else {
             reply
         };
@@ -309,13 +298,17 @@ impl Endpoint {
             }
             _ => {}
         })?;
-        if status >= 300
-            && let Some(running) = self.transactions.get_mut(transaction)
-            && let Some(key) = running.merge_key.take()
-        {
-            // Only a request that is still wanted can come twice; after a refusal the peer may try
-            // another way in earnest.
-            self.merge_keys.remove(&key);
+        if let Some(running) = self.transactions.get_mut(transaction) {
+            if status >= 300
+                && let Some(key) = running.merge_key.take()
+            {
+                // Only a request that is still wanted can come twice; after a refusal the peer may try
+                // another way in earnest.
+                self.merge_keys.remove(&key);
+            }
+            let holds = running.machine.held_bytes();
+            self.held_bytes = self.held_bytes + holds - running.held_bytes;
+            running.held_bytes = holds;
         }
         Some(reply)
     }
@@ -344,11 +337,8 @@ impl Endpoint {
 
     /// The transaction that a request opened, if its machine is one of a server.
     pub(crate) fn server_request(&self, transaction: Key) -> Option<&Message> {
-        match &self.transactions.get(transaction)?.machine {
-            Transaction::InviteServer(machine) => Some(machine.request()),
-            Transaction::RequestServer(machine) => Some(machine.request()),
-            _ => None,
-        }
+        let running = self.transactions.get(transaction)?;
+        running.machine.asked().map(|(request, _)| request)
     }
 
     pub(crate) fn set_user(&mut self, transaction: Option<Key>, user: User) {

@@ -42,6 +42,7 @@ pub(crate) struct InviteClient {
     state: State,
     flow: Flow,
     reliable: bool,
+    /// Empty once there is a final response.
     request: Bytes,
     branch: ByteStr,
     interval: std::time::Duration,
@@ -100,7 +101,7 @@ impl InviteClient {
         self.flow
     }
 
-    /// The INVITE as it was sent.
+    /// The INVITE as it was sent, as long as there is no final response.
     pub(crate) fn request(&self) -> &Bytes {
         &self.request
     }
@@ -141,6 +142,8 @@ impl InviteClient {
         if let State::Accepted { acknowledged } = &mut self.state
             && acknowledged.len() < MAX_ACKNOWLEDGED_FORKS
         {
+            // A copy: the tag is a slice of the whole 2xx.
+            let tag = ByteStr::copy(&tag);
             acknowledged.push(Acknowledged { tag, flow, ack });
         }
     }
@@ -167,6 +170,7 @@ impl InviteClient {
             }
             200..=299 => {
                 self.quiet(cx);
+                self.request = Bytes::new();
                 self.timer = Some(cx.start(Letter::M, cx.timing.give_up()));
                 self.state = State::Accepted {
                     acknowledged: Vec::new(),
@@ -176,6 +180,7 @@ impl InviteClient {
             _ => {
                 self.quiet(cx);
                 let ack = from_invite(&self.request, &Method::Ack, response.header(Name::To), None);
+                self.request = Bytes::new();
                 if let Some(ack) = &ack {
                     cx.transmit(self.flow, ack.clone());
                 }

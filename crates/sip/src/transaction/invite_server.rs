@@ -32,7 +32,8 @@ pub(crate) struct InviteServer {
     state: State,
     reply: Flow,
     reliable: bool,
-    request: Message,
+    /// Nobody asks for it once a 2xx is out.
+    request: Option<Message>,
     /// G while completed, I or L later.
     timer: Option<TimerId>,
     /// H.
@@ -53,7 +54,7 @@ impl InviteServer {
             state: State::Proceeding { last: trying },
             reply,
             reliable,
-            request,
+            request: Some(request),
             timer: None,
             give_up: None,
         }
@@ -65,7 +66,7 @@ impl InviteServer {
             state: State::Proceeding { last: trying },
             reply,
             reliable,
-            request,
+            request: Some(request),
             timer: None,
             give_up: None,
         }
@@ -73,7 +74,7 @@ impl InviteServer {
 
     /// Writes a refusal that may have to be repeated, as `endpoint::Kept` is read.
     pub(crate) fn keep_refusal(&self, out: &mut Writer) {
-        let State::Completed { last, .. } = &self.state else {
+        let (State::Completed { last, .. }, Some(request)) = (&self.state, &self.request) else {
             // Acknowledged: nothing has to be repeated.
             out.byte(0);
             return;
@@ -81,14 +82,25 @@ impl InviteServer {
         let status = std::str::from_utf8(last.get(8..11).unwrap_or_default());
         let status: u16 = status.ok().and_then(|it| it.parse().ok()).unwrap_or(500);
         out.byte(2);
-        self.request.keep(out);
+        request.keep(out);
         self.reply.keep(out);
         status.keep(out);
         last.keep(out);
     }
 
-    pub(crate) fn request(&self) -> &Message {
-        &self.request
+    /// The INVITE, unless it was accepted.
+    pub(crate) fn request(&self) -> Option<&Message> {
+        self.request.as_ref()
+    }
+
+    /// Bytes of messages that it holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let last = match &self.state {
+            State::Proceeding { last } | State::Completed { last, .. } => last.len(),
+            State::Confirmed | State::Accepted | State::Terminated => 0,
+        };
+        let request = self.request.as_ref();
+        last + request.map_or(0, |request| request.as_bytes().len())
     }
 
     pub(crate) fn reply(&self) -> Flow {
@@ -150,6 +162,7 @@ impl InviteServer {
             0..200 => self.state = State::Proceeding { last: response },
             200..300 => {
                 self.timer = Some(cx.start(Letter::L, cx.timing.give_up()));
+                self.request = None;
                 self.state = State::Accepted;
             }
             _ => {

@@ -96,6 +96,24 @@ impl Transaction {
         }
     }
 
+    /// The request that a peer made and where its responses go, while one may have to be written for it.
+    pub(crate) fn asked(&self) -> Option<(&Message, Flow)> {
+        match self {
+            Self::InviteServer(machine) => Some((machine.request()?, machine.reply())),
+            Self::RequestServer(machine) => Some((machine.request()?, machine.reply())),
+            Self::InviteClient(_) | Self::RequestClient(_) => None,
+        }
+    }
+
+    /// Bytes of messages that a peer made it hold.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self {
+            Self::InviteServer(machine) => machine.held_bytes(),
+            Self::RequestServer(machine) => machine.held_bytes(),
+            Self::InviteClient(_) | Self::RequestClient(_) => 0,
+        }
+    }
+
     pub(crate) fn fire(&mut self, cx: &mut Context<'_>, letter: Letter) -> Fired {
         match self {
             Self::InviteClient(machine) => machine.fire(cx, letter),

@@ -24,6 +24,7 @@ pub(crate) struct RequestClient {
     state: State,
     flow: Flow,
     reliable: bool,
+    /// Empty once there is a final response.
     request: Bytes,
     branch: ByteStr,
     interval: Duration,
@@ -91,6 +92,7 @@ impl RequestClient {
             return Heard::Provisional;
         }
         self.quiet(cx);
+        self.request = Bytes::new();
         if self.reliable {
             self.state = State::Terminated;
         } else {

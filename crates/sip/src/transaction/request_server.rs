@@ -26,7 +26,8 @@ pub(crate) struct RequestServer {
     state: State,
     reply: Flow,
     reliable: bool,
-    request: Message,
+    /// Nobody asks for it once the final response is out.
+    request: Option<Message>,
     /// The patience with the layer above at first, J later.
     timer: Option<TimerId>,
 }
@@ -43,13 +44,24 @@ impl RequestServer {
             state: State::Trying,
             reply,
             reliable,
-            request,
+            request: Some(request),
             timer,
         }
     }
 
-    pub(crate) fn request(&self) -> &Message {
-        &self.request
+    /// The request, as long as it has no final response.
+    pub(crate) fn request(&self) -> Option<&Message> {
+        self.request.as_ref()
+    }
+
+    /// Bytes of messages that it holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let last = match &self.state {
+            State::Proceeding { last } | State::Completed { last } => last.len(),
+            State::Trying | State::Terminated => 0,
+        };
+        let request = self.request.as_ref();
+        last + request.map_or(0, |request| request.as_bytes().len())
     }
 
     pub(crate) fn reply(&self) -> Flow {
@@ -90,6 +102,7 @@ impl RequestServer {
             return;
         }
         cx.stop(&mut self.timer);
+        self.request = None;
         if self.reliable {
             self.state = State::Terminated;
         } else {
