@@ -267,6 +267,8 @@ pub struct Stats {
     pub exchanges: usize,
     /// Running timers.
     pub timers: usize,
+    /// Bytes of requests and responses in server transactions, of at most [`Config::max_held_bytes`].
+    pub held_bytes: usize,
     /// Responses and ACKs that belonged to nothing, so far.
     pub strays: u64,
     /// Requests refused at a bound, so far.
@@ -527,6 +529,7 @@ impl Endpoint {
             sessions: self.sessions.len(),
             exchanges: self.exchanges.len(),
             timers: self.timers.len(),
+            held_bytes: self.held_bytes,
             strays: self.strays,
             overloads: self.overloads,
         }

@@ -43,6 +43,22 @@ fn ring_answer_talk_and_the_caller_hangs_up() {
 }
 
 #[test]
+fn what_was_answered_holds_no_more_than_may_have_to_be_repeated() {
+    let mut pair = Pair::new(5);
+    let (ours, _) = pair.established();
+    let held = |pair: &Pair| pair.right.endpoint.stats().held_bytes;
+    assert_eq!(pair.right.endpoint.stats().transactions, 1);
+    assert_eq!(held(&pair), 0, "the session repeats its 2xx itself");
+    pair.left.endpoint.bye(pair.now, ours, Headers::new());
+    pair.settle();
+    let ok = pair.log.last().expect("the 200 of the BYE");
+    assert_eq!(held(&pair), ok.1.as_bytes().len());
+    pair.run_out();
+    assert_eq!(held(&pair), 0);
+    pair.assert_empty();
+}
+
+#[test]
 fn the_callee_hangs_up() {
     let mut pair = Pair::new(2);
     let (_, theirs) = pair.established();
