@@ -303,7 +303,7 @@ impl RelayTable {
                 side,
                 payloads,
             } => {
-                self.relay_mut(relay)?.streams[side.index()].set_payloads(payloads);
+                self.relay_mut(relay)?.streams[side.index()].set_payloads(*payloads);
             }
             Command::Record { relay, recording } => self.relay_mut(relay)?.recording = recording,
             Command::Close { relay } => {
