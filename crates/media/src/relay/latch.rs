@@ -74,7 +74,7 @@ pub enum Acceptance {
 }
 
 /// The latch of one socket; the rule is the module's documentation.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Latch {
     announced: Option<SocketAddr>,
     strict: bool,
@@ -83,7 +83,8 @@ pub struct Latch {
     /// Held by the unspecified address: accept, but send nothing.
     muted: bool,
     settled: Option<Settled>,
-    former: Option<Former>,
+    /// Boxed, for it is seldom there and each call has four latches.
+    former: Option<Box<Former>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -159,10 +160,10 @@ impl Latch {
         }
         self.settled = None;
         self.former = match (settled_source, address) {
-            (Some(source), Some(_)) if !strict => Some(Former {
+            (Some(source), Some(_)) if !strict => Some(Box::new(Former {
                 source,
                 until: now + FORMER_SOURCE_GRACE,
-            }),
+            })),
             _ => None,
         };
     }
@@ -270,6 +271,7 @@ impl Latch {
     fn admit_first(&mut self, now: Instant, source: SocketAddr, ssrc: Option<u32>) -> Acceptance {
         let passing = self
             .former
+            .as_ref()
             .is_some_and(|former| former.source == source && now < former.until);
         if passing {
             return Acceptance::Steady;

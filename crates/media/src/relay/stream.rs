@@ -38,7 +38,9 @@ pub(super) struct Stream {
     last_payload: Option<Payload>,
     reception: Reception,
     presses: dtmf::PressDetector,
-    stats: StreamStats,
+    counts: Counts,
+    /// The last payload type heard that was not a key press.
+    payload_type: u8,
     reports: ReportStats,
     watch: Option<Watch>,
     pace: Pace,
@@ -56,10 +58,30 @@ struct Payload {
     is_event: bool,
 }
 
+/// Of [`StreamStats`] what is counted here, as close together as it goes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    packets: u64,
+    bytes: u64,
+    /// Both mean something once there was a packet.
+    first_at_ms: u64,
+    last_at_ms: u64,
+    out_of_order: u64,
+    duplicates: u64,
+    dropped_source: u64,
+    dropped_invalid: u64,
+    dropped_rate: u64,
+    transcoded: u64,
+    source_changes: u32,
+    restarts: u32,
+    ssrc: u32,
+    digits: u32,
+}
+
 /// Accepted packets in the current second since the relay was opened.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
-    second: u64,
+    second: u32,
     packets: u32,
 }
 
@@ -82,7 +104,8 @@ impl Stream {
             last_payload: None,
             reception: Reception::default(),
             presses: dtmf::PressDetector::default(),
-            stats: StreamStats::default(),
+            counts: Counts::default(),
+            payload_type: 0,
             reports: ReportStats::default(),
             watch: None,
             pace: Pace::default(),
@@ -100,7 +123,7 @@ impl Stream {
     /// Opens a packet of this side. Before anything else is done with it: who has no key teaches us no address.
     pub(super) fn open(&mut self, datagram: &mut Datagram<'_>) -> Result<(), DropReason> {
         let opened = self.cover.open(datagram);
-        opened.inspect_err(|_| self.stats.dropped_invalid += 1)
+        opened.inspect_err(|_| self.counts.dropped_invalid += 1)
     }
 
     /// Opens reports of this side that came on this port.
@@ -184,7 +207,7 @@ impl Stream {
             Traffic::Rtp | Traffic::Srtp => match rtp::Header::parse(packet) {
                 Ok(header) => Some(header),
                 Err(why) => {
-                    self.stats.dropped_invalid += 1;
+                    self.counts.dropped_invalid += 1;
                     return Err(DropReason::NotRtp(why));
                 }
             },
@@ -195,24 +218,26 @@ impl Stream {
         {
             Ok(acceptance) => acceptance,
             Err(refusal) => {
-                self.stats.dropped_source += 1;
+                self.counts.dropped_source += 1;
                 return Err(refusal.into());
             }
         };
         if acceptance == Acceptance::Moved {
-            self.stats.source_changes += 1;
+            self.counts.source_changes += 1;
         }
 
         let age = now.saturating_duration_since(opened_at);
-        if !self.pace.allows(age.as_secs()) {
-            self.stats.dropped_rate += 1;
+        if !self.pace.allows(age) {
+            self.counts.dropped_rate += 1;
             return Err(DropReason::TooFast);
         }
         let age_ms = age.as_millis() as u64;
-        self.stats.packets += 1;
-        self.stats.bytes += packet.len() as u64;
-        self.stats.first_at_ms.get_or_insert(age_ms);
-        self.stats.last_at_ms = Some(age_ms);
+        if self.counts.packets == 0 {
+            self.counts.first_at_ms = age_ms;
+        }
+        self.counts.packets += 1;
+        self.counts.bytes += packet.len() as u64;
+        self.counts.last_at_ms = age_ms;
         self.heard(now);
         if let Some(header) = header {
             let is_next = acceptance == Acceptance::Steady && self.reception.is_next(&header);
@@ -241,7 +266,7 @@ impl Stream {
         // The estimate of another clock says nothing yet of this one.
         let measured = carried.clock_rate_hz == payload.clock_rate_hz;
         let carried = Carried {
-            second: self.pace.second,
+            second: self.pace.second.into(),
             second_packets: self.pace.packets,
             ..carried
         };
@@ -274,13 +299,13 @@ impl Stream {
         } = returned.carried;
         self.rtp.absorb(last_at);
         self.pace = Pace {
-            second,
+            second: second as u32,
             packets: second_packets,
         };
         let age = last_at.saturating_duration_since(opened_at);
-        self.stats.packets += returned.packets;
-        self.stats.bytes += returned.bytes;
-        self.stats.last_at_ms = Some(age.as_millis() as u64);
+        self.counts.packets += returned.packets;
+        self.counts.bytes += returned.bytes;
+        self.counts.last_at_ms = age.as_millis() as u64;
         self.reception.absorb(returned.packets, &returned.carried);
         self.heard(last_at);
     }
@@ -319,10 +344,7 @@ impl Stream {
             self.reports.dropped_source += 1;
             return Err(refusal.into());
         }
-        if !self
-            .pace
-            .allows(now.saturating_duration_since(opened_at).as_secs())
-        {
+        if !self.pace.allows(now.saturating_duration_since(opened_at)) {
             return Err(DropReason::TooFast);
         }
         self.reports.packets += 1;
@@ -337,22 +359,53 @@ impl Stream {
 
     /// A packet of this side is converted to another codec.
     pub(super) fn count_transcoded(&mut self) {
-        self.stats.transcoded += 1;
+        self.counts.transcoded += 1;
     }
 
     /// What was counted so far.
     pub(super) fn stats(&self) -> (StreamStats, ReportStats) {
+        let Counts {
+            packets,
+            bytes,
+            first_at_ms,
+            last_at_ms,
+            out_of_order,
+            duplicates,
+            dropped_source,
+            dropped_invalid,
+            dropped_rate,
+            transcoded,
+            source_changes,
+            restarts,
+            ssrc,
+            digits,
+        } = self.counts;
+        let heard = packets > 0;
         let stats = StreamStats {
+            packets,
+            bytes,
             lost: self.reception.lost(),
             jitter_us: self.reception.jitter_us(),
-            ..self.stats
+            out_of_order,
+            duplicates,
+            dropped_source,
+            dropped_invalid,
+            dropped_rate,
+            source_changes,
+            restarts,
+            ssrc,
+            payload_type: self.payload_type,
+            first_at_ms: heard.then_some(first_at_ms),
+            last_at_ms: heard.then_some(last_at_ms),
+            digits,
+            transcoded,
         };
         (stats, self.reports)
     }
 
     /// Clock rate of what this side sends at the moment.
     pub(super) fn clock_rate_hz(&self) -> u32 {
-        self.payloads.clock_rate_hz(self.stats.payload_type)
+        self.payloads.clock_rate_hz(self.payload_type)
     }
 
     fn heard(&mut self, now: Instant) {
@@ -380,13 +433,13 @@ impl Stream {
         let clock_rate_hz = (!is_event).then_some(clock_rate_hz);
         match self.reception.observe(at_us, header, clock_rate_hz) {
             Arrival::InOrder | Arrival::Suspect => {}
-            Arrival::OutOfOrder => self.stats.out_of_order += 1,
-            Arrival::Duplicate => self.stats.duplicates += 1,
-            Arrival::Restart => self.stats.restarts += 1,
+            Arrival::OutOfOrder => self.counts.out_of_order += 1,
+            Arrival::Duplicate => self.counts.duplicates += 1,
+            Arrival::Restart => self.counts.restarts += 1,
         }
-        self.stats.ssrc = header.ssrc;
+        self.counts.ssrc = header.ssrc;
         if !is_event {
-            self.stats.payload_type = header.payload_type;
+            self.payload_type = header.payload_type;
         } else if traffic == Traffic::Rtp {
             self.count_press(header, packet);
         }
@@ -418,7 +471,7 @@ impl Stream {
             .observe(header.ssrc, header.timestamp, event)
             .is_some()
         {
-            self.stats.digits += 1;
+            self.counts.digits += 1;
         }
     }
 
@@ -447,7 +500,8 @@ fn has_plain_header(packet: &[u8]) -> bool {
 }
 
 impl Pace {
-    fn allows(&mut self, second: u64) -> bool {
+    fn allows(&mut self, age: Duration) -> bool {
+        let second = age.as_secs() as u32;
         if self.second != second {
             *self = Self { second, packets: 0 };
         }

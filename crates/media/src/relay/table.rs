@@ -70,12 +70,13 @@ pub enum DropReason {
 }
 
 /// Decides and counts for up to a fixed number of relays. Deciding about a packet is two look-ups
-/// by index and allocates nothing.
+/// by index and allocates nothing. What a relay takes, it takes when it is opened: most nodes have
+/// ports for far more calls than they carry.
 #[derive(Debug)]
 pub struct RelayTable {
     /// By socket key: whose it is.
     sockets: Vec<Option<Place>>,
-    relays: Vec<Option<Relay>>,
+    relays: Vec<Option<Box<Relay>>>,
     free: Vec<u32>,
     /// For commands only; packets find their relay by socket.
     slots: HashMap<RelayId, u32>,
@@ -113,11 +114,18 @@ struct Relay {
     opened_at: Instant,
     timeout: Duration,
     traffic: Traffic,
-    local: [IpAddr; 2],
+    /// Of which family our addresses are, by side.
+    is_ipv4: [bool; 2],
     sockets: Sockets,
     streams: [Stream; 2],
     recording: Option<RecordingId>,
 }
+
+/// Every relayed call has one, and allocators of today deal in steps of an eighth to a quarter: the next one up would be
+/// 1536 bytes.
+const RELAY_BYTES_MAX: usize = 1280;
+
+const _: () = assert!(size_of::<Relay>() <= RELAY_BYTES_MAX);
 
 impl RelayTable {
     /// A table for at most `relays_max` relays and socket keys below `sockets_max`.
@@ -176,16 +184,16 @@ impl RelayTable {
             });
         }
         self.slots.insert(relay, slot);
-        self.relays[slot as usize] = Some(Relay {
+        self.relays[slot as usize] = Some(Box::new(Relay {
             id: relay,
             opened_at: now,
             timeout: opening.timeout,
             traffic: opening.traffic,
-            local: [opening.a, opening.b],
+            is_ipv4: [opening.a, opening.b].map(|local| local.is_ipv4()),
             sockets: opening.sockets,
             streams: [Stream::new(), Stream::new()],
             recording: None,
-        });
+        }));
         Ok(())
     }
 
@@ -426,7 +434,9 @@ impl RelayTable {
     /// What a relay counted so far.
     pub fn stats(&self, relay: RelayId) -> Option<RelayStats> {
         let slot = *self.slots.get(&relay)?;
-        self.relays[slot as usize].as_ref().map(Relay::stats)
+        self.relays[slot as usize]
+            .as_ref()
+            .map(|relay| relay.stats())
     }
 
     /// The sockets of a relay.
@@ -478,7 +488,7 @@ impl RelayTable {
     fn relay_mut(&mut self, relay: RelayId) -> Result<&mut Relay, CommandError> {
         let slot = *self.slots.get(&relay).ok_or(CommandError::UnknownRelay)?;
         self.relays[slot as usize]
-            .as_mut()
+            .as_deref_mut()
             .ok_or(CommandError::UnknownRelay)
     }
 }
@@ -658,7 +668,7 @@ impl Relay {
     /// a group or a network would make us its loudspeaker.
     fn check_remote(&self, side: Side, remote: Option<SocketAddr>) -> Result<(), CommandError> {
         let Some(remote) = remote else { return Ok(()) };
-        if remote.is_ipv4() != self.local[side.index()].is_ipv4() {
+        if remote.is_ipv4() != self.is_ipv4[side.index()] {
             return Err(CommandError::AddressFamily);
         }
         let to_many = match remote.ip() {

@@ -86,7 +86,7 @@ impl RelayTable {
     /// Sockets of a relay whose streams are lent. Before it obeys a command they have to be given back.
     pub fn lent_of(&self, relay: RelayId) -> impl Iterator<Item = SocketKey> + use<> {
         let slot = self.slots.get(&relay).copied();
-        let relay = slot.and_then(|slot| self.relays[slot as usize].as_ref());
+        let relay = slot.and_then(|slot| self.relays[slot as usize].as_deref());
         relay.map(Relay::lent).into_iter().flatten().flatten()
     }
 
