@@ -20,34 +20,35 @@ use crate::{dtmf, rtcp, rtp};
 /// relays send to each other in a circle: the circle turns no faster than this.
 pub(super) const PACKETS_PER_SECOND_MAX: u32 = 5_000;
 
-/// The state of one side.
+/// The state of one side, in the order in which it lies in memory: what every packet asks for is together in front, for
+/// at ten thousand calls memory is what a packet waits for.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Stream {
+    reception: Reception,
     pub(super) rtp: Latch,
-    pub(super) rtcp: Latch,
     /// Opens what this side sends and seals what it is sent.
     pub(super) cover: Cover,
-    /// Reports of this side share the port of its media.
-    pub(super) multiplexed: bool,
     /// What is done to packets that go to this side.
     pub(super) outbound: Outbound,
-    /// What the payload types mean that this side sends.
-    payloads: Payloads,
-    /// What `payloads` says about the type heard last. A steady stream asks this instead: no
-    /// search, and at ten thousand calls memory is what a packet waits for.
-    last_payload: Option<Payload>,
-    reception: Reception,
-    presses: dtmf::PressDetector,
-    counts: Counts,
-    /// The last payload type heard that was not a key press.
-    payload_type: u8,
-    reports: ReportStats,
     watch: Option<Watch>,
     pace: Pace,
-    /// Somebody else relays what this side sends.
-    pub(super) lent: Option<Lent>,
+    /// What `payloads` says about the type heard last: a steady stream need not search.
+    last_payload: Option<Payload>,
     /// Ordinary packets to come until it may be lent.
     until_lent: u16,
+    /// Reports of this side share the port of its media.
+    pub(super) multiplexed: bool,
+    /// The last payload type heard that was not a key press.
+    payload_type: u8,
+    counts: Counts,
+    /// Somebody else relays what this side sends.
+    pub(super) lent: Option<Lent>,
+    /// What the payload types mean that this side sends.
+    payloads: Payloads,
+    presses: dtmf::PressDetector,
+    pub(super) rtcp: Latch,
+    reports: ReportStats,
 }
 
 /// What a payload type means.
@@ -58,24 +59,25 @@ struct Payload {
     is_event: bool,
 }
 
-/// Of [`StreamStats`] what is counted here, as close together as it goes.
+/// Of [`StreamStats`] what is counted here, as close together as it goes; what every packet changes is in front.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 struct Counts {
     packets: u64,
     bytes: u64,
     /// Both mean something once there was a packet.
-    first_at_ms: u64,
     last_at_ms: u64,
+    first_at_ms: u64,
+    ssrc: u32,
+    digits: u32,
+    source_changes: u32,
+    restarts: u32,
     out_of_order: u64,
     duplicates: u64,
     dropped_source: u64,
     dropped_invalid: u64,
     dropped_rate: u64,
     transcoded: u64,
-    source_changes: u32,
-    restarts: u32,
-    ssrc: u32,
-    digits: u32,
 }
 
 /// Accepted packets in the current second since the relay was opened.
