@@ -15,9 +15,10 @@
 //!
 //! Only the last file is written to. When what is out of date in it outweighs what is true, and by [`SLACK_BYTES`], a new
 //! one is begun, and with every turn some of what is still true is carried over from the old: twice as much as the turn
-//! wrote, and [`CARRY_BYTES`] at least. An old file with nothing true in it is removed, oldest first, because a younger
-//! one may say that an entry of an older one is over. All files together therefore take no more than
-//! [`SIZE_FACTOR`] times what is true when a new file is begun, and `2 * SLACK_BYTES`.
+//! wrote, and [`CARRY_BYTES`] at least. An old file with nothing true in it is used up, oldest first, because a younger
+//! one may say that an entry of an older one is over. One such file is emptied and kept for the next that is begun, for
+//! room that a file has already is cheaper than new room; more are removed. All files together therefore take no more
+//! than [`SIZE_FACTOR`] times what is true when a new file is begun, and `2 * SLACK_BYTES`.
 //!
 //! # When the disk is full
 //!
@@ -40,7 +41,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use frame::{FileHead, PAYLOAD_BYTES_MAX, Said};
+use frame::{END, FRAME_HEAD_BYTES, FileHead, Found, PAYLOAD_BYTES_MAX, Said};
 use segment::Segment;
 
 pub(crate) use desk::JournalDesk;
@@ -48,7 +49,7 @@ pub use open::JournalError;
 pub(crate) use open::{Journals, Replayed, node};
 
 /// What may be out of date beyond what is true before a new file is begun.
-const SLACK_BYTES: u64 = 16 << 20;
+const SLACK_BYTES: u64 = if cfg!(test) { 256 << 10 } else { 16 << 20 };
 
 /// What a turn carries over from old files at least.
 const CARRY_BYTES: u64 = 64 * 1024;
@@ -118,11 +119,15 @@ pub(crate) struct Journal {
     current: Option<Segment>,
     /// Those before it that still say something true, oldest first.
     old: VecDeque<Segment>,
+    /// Emptied, for the next that is begun.
+    spare: Option<Segment>,
     next_serial: u64,
     index: HashMap<u64, Place>,
     /// Entries that were in old files when the current one was begun.
     carry: VecDeque<u64>,
     buffer: Vec<u8>,
+    /// A frame that is carried over.
+    carried: Vec<u8>,
     staged: Vec<Staged>,
     /// What could not be written: the state of an key, or that it is over.
     unkept: HashMap<u64, Option<Vec<u8>>>,
@@ -283,14 +288,25 @@ impl Journal {
     }
 
     fn create(&mut self) -> io::Result<Segment> {
-        let head = FileHead {
-            shard: self.shard,
-            serial: self.next_serial,
-            node: self.node.clone(),
-        };
-        let segment = Segment::create(&self.folder, &head)?;
+        let head = self.head(self.next_serial);
         self.next_serial += 1;
-        Ok(segment)
+        let live = self.current.as_ref().map_or(0, |current| current.live);
+        if let Some(spare) = self.spare.take() {
+            let again = spare.begin_again(&self.folder, &head, live * 2 + SLACK_BYTES);
+            match again {
+                Ok(segment) => return Ok(segment),
+                Err(error) => warn!(%error, "a journal that is used up cannot be used again"),
+            }
+        }
+        Segment::create(&self.folder, &head)
+    }
+
+    fn head(&self, serial: u64) -> FileHead {
+        FileHead {
+            shard: self.shard,
+            serial,
+            node: self.node.clone(),
+        }
     }
 
     /// Stages frames of old files that are still true, until there are so many bytes.
@@ -313,14 +329,22 @@ impl Journal {
             let Some(old) = self.old.iter().find(|old| old.serial == place.serial) else {
                 continue;
             };
-            let (at, length) = (self.buffer.len(), place.length as usize);
-            self.buffer.resize(at + length, 0);
-            if let Err(error) = old.file.read_exact_at(&mut self.buffer[at..], place.at) {
+            self.carried.resize(place.length as usize, 0);
+            let read = old.file.read_exact_at(&mut self.carried, place.at);
+            let said = match read.map(|()| frame::read(&self.carried, place.serial)) {
+                Ok(Ok(Found::Frame(_, said, _))) => said,
                 // It stays where it is, and with it the old file.
-                error!(%error, file = %old.path.display(), "a journal cannot be read back");
-                self.buffer.truncate(at);
-                continue;
-            }
+                Err(error) => {
+                    error!(%error, file = %old.path.display(), "a journal cannot be read back");
+                    continue;
+                }
+                Ok(_) => {
+                    error!(at = place.at, file = %old.path.display(), "a journal was damaged while it was used");
+                    continue;
+                }
+            };
+            let at = self.buffer.len();
+            let length = frame::append(&mut self.buffer, key, said);
             self.staged.push(Staged {
                 key,
                 at,
@@ -344,14 +368,13 @@ impl Journal {
             Ok(at) => staged.iter().for_each(|frame| self.enter(frame, at)),
             Err(error) => {
                 self.complain(now, &error);
-                for Staged {
-                    key, at, length, ..
-                } in &staged
-                {
-                    // Our own frames, whole.
-                    if let Ok(Some((_, said, _))) = frame::read(&buffer[*at..at + length]) {
-                        self.put_aside(*key, said);
-                    }
+                for frame in &staged {
+                    let payload = &buffer[frame.at + FRAME_HEAD_BYTES..frame.at + frame.length];
+                    let said = match frame.kept {
+                        true => Said::Keep(payload),
+                        false => Said::Forget,
+                    };
+                    self.put_aside(frame.key, said);
                 }
             }
         }
@@ -375,6 +398,11 @@ impl Journal {
             return Err(io::ErrorKind::NotFound.into());
         };
         let at = current.length;
+        for frame in &self.staged {
+            let frame = &mut self.buffer[frame.at..frame.at + frame.length];
+            frame::seal(frame, current.serial);
+        }
+        self.buffer.extend_from_slice(&END);
         let written = current.append(&self.buffer, self.sync);
         if current.spoilt {
             self.old.extend(self.current.take());
@@ -410,8 +438,14 @@ impl Journal {
 
     /// Oldest first: see the module.
     fn remove_used_up(&mut self) {
-        while let Some(used_up) = self.old.pop_front_if(|oldest| oldest.live == 0) {
-            used_up.remove();
+        while let Some(mut used_up) = self.old.pop_front_if(|oldest| oldest.live == 0) {
+            let head = self.head(used_up.serial);
+            // Emptied at once: the younger files that overrule it may be gone before it is used again.
+            let is_spare = self.spare.is_none() && used_up.begin(&head, self.sync).is_ok();
+            match is_spare {
+                true => self.spare = Some(used_up),
+                false => used_up.remove(),
+            }
         }
         if self.old.is_empty() {
             self.carry = VecDeque::new();
@@ -438,8 +472,8 @@ impl Journal {
     }
 
     fn count(&self) {
-        let files = self.old.iter().chain(&self.current);
-        let bytes = files.map(|segment| segment.length).sum();
+        let files = self.old.iter().chain(&self.current).chain(&self.spare);
+        let bytes = files.map(|segment| segment.size).sum();
         self.counts.bytes.store(bytes, Ordering::Relaxed);
         self.counts
             .entries

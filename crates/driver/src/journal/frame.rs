@@ -5,8 +5,9 @@
 //! │ length │ CRC-32 │ kind │ key     │ payload …
 //! ```
 //!
-//! Numbers are little-endian. The check covers everything but itself, so that neither a torn write nor a page of zeroes
-//! passes for a frame. A file begins with a head that says whose it is.
+//! Numbers are little-endian. The check covers everything but itself, and the number of the file, so that neither a torn
+//! write nor what a file said in an earlier life passes for a frame. A head of zeroes is the end of a file. A file begins
+//! with a head that says whose it is.
 
 /// What a frame says about an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub(crate) enum Said<'a> {
 /// Bytes in front of a payload.
 pub(super) const FRAME_HEAD_BYTES: usize = 17;
 
+/// What stands behind the last frame.
+pub(super) const END: [u8; FRAME_HEAD_BYTES] = [0; FRAME_HEAD_BYTES];
+
 /// The longest payload. A call whose messages are all as long as they may be stays below; a length beyond it is
 /// damage, and nothing is allocated for it.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 20;
@@ -30,7 +34,7 @@ const FORGET: u8 = 2;
 
 /// How a file begins, and the version of what follows.
 const MAGIC: &[u8; 8] = b"strowJNL";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Longest name of a node; the name of a host has 64 bytes at most, the rest is ours.
 pub(super) const NODE_BYTES_MAX: usize = 256;
@@ -86,7 +90,7 @@ impl FileHead {
     }
 }
 
-/// Appends a frame; its length.
+/// Appends a frame without its check; its length.
 pub(super) fn append(to: &mut Vec<u8>, key: u64, said: Said<'_>) -> usize {
     let (kind, payload) = match said {
         Said::Keep(payload) => (KEEP, payload),
@@ -96,28 +100,47 @@ pub(super) fn append(to: &mut Vec<u8>, key: u64, said: Said<'_>) -> usize {
     head[..4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
     head[8] = kind;
     head[9..].copy_from_slice(&key.to_le_bytes());
-    let check = check(&head, payload);
-    head[4..8].copy_from_slice(&check.to_le_bytes());
     to.extend_from_slice(&head);
     to.extend_from_slice(payload);
     head.len() + payload.len()
 }
 
-/// The frame at the beginning of `bytes` and its length. `Err` when it is damaged, `Ok(None)` when it is not whole:
-/// with more bytes it may be.
-pub(super) fn read(bytes: &[u8]) -> Result<Option<(u64, Said<'_>, usize)>, Damaged> {
+/// Writes the check of a frame, for the file of this number.
+pub(super) fn seal(frame: &mut [u8], serial: u64) {
+    if let Some((head, payload)) = frame.split_first_chunk_mut::<FRAME_HEAD_BYTES>() {
+        let check = check(serial, head, payload);
+        head[4..8].copy_from_slice(&check.to_le_bytes());
+    }
+}
+
+/// What stands at a place of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    /// A frame: of which entry, what it says, its length.
+    Frame(u64, Said<'a>, usize),
+    /// Nothing any more, whatever stands behind it.
+    End,
+    /// A frame that is not whole: with more bytes it may be.
+    Part,
+}
+
+/// What stands at the beginning of `bytes`, in the file of this number.
+pub(super) fn read(bytes: &[u8], serial: u64) -> Result<Found<'_>, Damaged> {
     let Some(head) = bytes.first_chunk::<FRAME_HEAD_BYTES>() else {
-        return Ok(None);
+        return Ok(Found::Part);
     };
+    if *head == END {
+        return Ok(Found::End);
+    }
     let length = u32_at(head, 0) as usize;
     if length > PAYLOAD_BYTES_MAX {
         return Err(Damaged);
     }
     let end = FRAME_HEAD_BYTES + length;
     let Some(payload) = bytes.get(FRAME_HEAD_BYTES..end) else {
-        return Ok(None);
+        return Ok(Found::Part);
     };
-    if check(head, payload) != u32_at(head, 4) {
+    if check(serial, head, payload) != u32_at(head, 4) {
         return Err(Damaged);
     }
     let said = match head[8] {
@@ -125,15 +148,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(u64, Said<'_>, usize)>, Damag
         FORGET => Said::Forget,
         _ => return Err(Damaged),
     };
-    Ok(Some((u64_at(head, 9), said, end)))
+    Ok(Found::Frame(u64_at(head, 9), said, end))
 }
 
 /// What stands here is no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damaged;
 
-fn check(head: &[u8; FRAME_HEAD_BYTES], payload: &[u8]) -> u32 {
+fn check(serial: u64, head: &[u8; FRAME_HEAD_BYTES], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&serial.to_le_bytes());
     hasher.update(&head[..4]);
     hasher.update(&head[8..]);
     hasher.update(payload);

@@ -149,10 +149,12 @@ impl Journal {
             sync,
             current: None,
             old: Default::default(),
+            spare: None,
             next_serial: 1,
             index: HashMap::new(),
             carry: Default::default(),
             buffer: Vec::new(),
+            carried: Vec::new(),
             staged: Vec::new(),
             unkept: HashMap::new(),
             trouble: None,
@@ -185,7 +187,12 @@ fn replay(
             continue;
         };
         let head = &reader.head;
-        if head.node != node || head.shard != shard || head.serial != serial {
+        if head.node == node && head.shard == shard && head.serial != serial {
+            // It was about to be used again: there is nothing in it.
+            std::fs::remove_file(&path)?;
+            continue;
+        }
+        if head.node != node || head.shard != shard {
             warn!(
                 file = %path.display(), written_by = head.node, we_are = node,
                 "a journal of another switch; set aside, its calls are not ours"

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, FILE_HEAD_BYTES_MAX, FileHead, Said};
+use super::frame::{self, END, FILE_HEAD_BYTES_MAX, FileHead, Found, Said};
 
 /// Bytes read at once when a file is read back.
 const READ_BYTES: usize = 256 * 1024;
@@ -18,6 +18,8 @@ pub(super) struct Segment {
     pub(super) file: File,
     /// Bytes that are whole frames, the head included.
     pub(super) length: u64,
+    /// Bytes of the file. What is behind the frames is of an earlier life of it.
+    pub(super) size: u64,
     /// Bytes of frames that are still true.
     pub(super) live: u64,
     /// What a failed write left behind could not be taken back: nothing must be written behind it.
@@ -35,32 +37,78 @@ impl Segment {
             .truncate(true)
             .mode(0o600)
             .open(&path)?;
-        let bytes = head.bytes();
-        if let Err(error) = file.write_all_at(&bytes, 0) {
-            // A file without a head would be taken for damage at the next start.
-            let _ = std::fs::remove_file(&path);
-            return Err(error);
-        }
-        Ok(Self {
+        let mut segment = Self {
             serial: head.serial,
             path,
             file,
-            length: bytes.len() as u64,
+            length: 0,
+            size: 0,
             live: 0,
             spoilt: false,
-        })
+        };
+        if let Err(error) = segment.begin(head, false) {
+            // A file without a head would be taken for damage at the next start.
+            let _ = std::fs::remove_file(&segment.path);
+            return Err(error);
+        }
+        Ok(segment)
     }
 
-    /// Appends whole frames; at once on the disk with `sync`. After a failure the file is as it was before.
+    /// Writes the head, and that nothing stands behind it.
+    pub(super) fn begin(&mut self, head: &FileHead, sync: bool) -> io::Result<()> {
+        let mut bytes = head.bytes();
+        let length = bytes.len() as u64;
+        bytes.extend_from_slice(&END);
+        self.file.write_all_at(&bytes, 0)?;
+        if sync {
+            self.file.sync_data()?;
+        }
+        self.serial = head.serial;
+        self.length = length;
+        self.size = self.size.max(bytes.len() as u64);
+        self.live = 0;
+        self.spoilt = false;
+        Ok(())
+    }
+
+    /// Begins a new life under another number, with at most so many bytes of room. Room that is there already costs a
+    /// third of what the file system asks for new one.
+    pub(super) fn begin_again(
+        mut self,
+        folder: &Path,
+        head: &FileHead,
+        room: u64,
+    ) -> io::Result<Self> {
+        if self.size > room {
+            self.file.set_len(room)?;
+            self.size = room;
+        }
+        // In this order: a file under another name than its head says has nothing in it.
+        self.begin(head, false)?;
+        let path = folder.join(file_name(head.shard, head.serial));
+        std::fs::rename(&self.path, &path)?;
+        self.path = path;
+        Ok(self)
+    }
+
+    /// Appends whole frames, with [`END`] behind them; at once on the disk with `sync`. After a failure the file is as it
+    /// was before.
     pub(super) fn append(&mut self, frames: &[u8], sync: bool) -> io::Result<()> {
         let written = self
             .file
             .write_all_at(frames, self.length)
             .and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
+        let end = self.length + frames.len() as u64;
         match written {
-            Ok(()) => self.length += frames.len() as u64,
+            Ok(()) => {
+                self.length = end - END.len() as u64;
+                self.size = self.size.max(end);
+            }
             // What is left of a write that failed half-way must not come to stand behind the next one.
-            Err(_) => self.spoilt = self.file.set_len(self.length).is_err(),
+            Err(_) => {
+                self.spoilt = self.file.set_len(self.length).is_err();
+                self.size = self.length;
+            }
         }
         written
     }
@@ -97,7 +145,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Reads the head; `None` when it is not that of a journal.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
-        let mut file = OpenOptions::new().read(true).open(path)?;
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut buffer = Vec::with_capacity(READ_BYTES * 2);
         more(&mut file, &mut buffer, FILE_HEAD_BYTES_MAX)?;
         Ok(FileHead::read(&buffer).map(|(head, start)| Self {
@@ -116,14 +164,19 @@ impl Reader {
     ) -> io::Result<(Segment, Option<Cut>)> {
         let size = self.file.metadata()?.len();
         let mut place = self.start as u64;
+        let mut is_whole = false;
         loop {
-            match frame::read(&self.buffer[self.start..]) {
-                Ok(Some((key, said, length))) => {
+            match frame::read(&self.buffer[self.start..], self.head.serial) {
+                Ok(Found::Frame(key, said, length)) => {
                     take(key, said, place, length as u32);
                     self.start += length;
                     place += length as u64;
                 }
-                Ok(None) => {
+                Ok(Found::End) => {
+                    is_whole = true;
+                    break;
+                }
+                Ok(Found::Part) => {
                     self.buffer.drain(..self.start);
                     self.start = 0;
                     if more(&mut self.file, &mut self.buffer, READ_BYTES)? == 0 {
@@ -133,7 +186,7 @@ impl Reader {
                 Err(frame::Damaged) => break,
             }
         }
-        let cut = (place < size).then(|| Cut {
+        let cut = (place < size && !is_whole).then(|| Cut {
             at: place,
             bytes: size - place,
         });
@@ -142,6 +195,7 @@ impl Reader {
             path: self.path,
             file: self.file,
             length: place,
+            size,
             live: 0,
             spoilt: false,
         };
