@@ -2,6 +2,7 @@
 
 use crate::error::{Result, StoreError};
 use crate::filter::{Conditions, Filter, MAX_PAGE_ROWS, Page};
+use crate::packed;
 use crate::session::{Reader, Writer};
 use model::Cdr;
 use rusqlite::types::Value;
@@ -63,9 +64,7 @@ impl Writer<'_> {
         let mut added = 0;
         for cdr in cdrs {
             let cdr: &Cdr = cdr.borrow();
-            let record = serde_json::to_string(cdr).map_err(|error| StoreError::Database {
-                why: format!("call record: {error}"),
-            })?;
+            let record = packed::pack(cdr)?;
             let term = cdr.term.as_ref();
             let recording = cdr.recording.as_ref();
             added += statement.execute(named_params! {
@@ -167,9 +166,8 @@ impl Reader<'_> {
         let mut records = Vec::new();
         while let Some(row) = rows.next()? {
             let position: i64 = row.get(0)?;
-            let text: String = row.get(1)?;
-            let cdr = serde_json::from_str(&text).map_err(|error| StoreError::Corrupt {
-                what: format!("call record {position}: {error}"),
+            let cdr = packed::unpack(row.get_ref(1)?).map_err(|why| StoreError::Corrupt {
+                what: format!("call record {position}: {why}"),
             })?;
             records.push((position, cdr));
         }

@@ -38,6 +38,7 @@ mod filter;
 mod migrations;
 mod nouns;
 mod open;
+mod packed;
 mod pattern_function;
 mod registrations;
 mod session;
