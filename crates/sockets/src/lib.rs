@@ -10,7 +10,8 @@
 //! - [`MediaIo`]: many sockets with one packet each, which is what media looks like;
 //! - [`FastPath`]: media that the kernel relays without asking, as long as nothing unusual happens;
 //! - [`send_descriptors`], [`receive_descriptors`]: sockets that go to another process with all that waits in them;
-//! - [`raise_open_files`], [`free_bytes`]: what the system allows and has room for.
+//! - [`raise_open_files`], [`free_bytes`]: what the system allows and has room for;
+//! - [`use_small_pages`]: memory in pieces that can be given back.
 //!
 //! This is the only crate of the workspace that may contain `unsafe`. Every such block names the reason why it is
 //! sound, and none of them leaks a pointer or a bare descriptor to a caller: what leaves this crate is safe Rust.
@@ -38,7 +39,7 @@ pub use fast_path::{FastPath, Lent, LentState, Returned};
 pub use inherit::{
     DESCRIPTORS_PER_MESSAGE, receive_descriptors, send_descriptors, take_left_descriptors,
 };
-pub use limits::raise_open_files;
+pub use limits::{raise_open_files, use_small_pages};
 pub use media_io::{
     MEDIA_PACE, MEDIA_PACKET_BYTES, MediaEngine, MediaIo, Onward, PACKETS_PER_LOOK, Packet, Turn,
 };

@@ -47,6 +47,8 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
+    // A kernel without large pages needs no telling.
+    let _ = sockets::use_small_pages();
     let command = CommandLine::parse().command;
     match command.run() {
         Ok(code) => code,
