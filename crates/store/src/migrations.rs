@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/0004_policies_and_routes.sql"),
     include_str!("../migrations/0005_call_maxima.sql"),
     include_str!("../migrations/0006_recordings.sql"),
+    include_str!("../migrations/0007_packed_records.sql"),
 ];
 
 /// Marks a file as ours (`STRG`), so that another program's database is not written into.
