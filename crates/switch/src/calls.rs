@@ -11,19 +11,24 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long after its last event a call is laid to rest in a switch that serves: when the last transactions of its setup
-/// are over (timers H and L of RFC 3261 and RFC 6026), so that shorter calls are never packed up for nothing.
+/// How long after it began or woke a call is laid to rest in a switch that serves, if nothing is under way in it then: when
+/// the last transactions of its setup are over (timers H and L of RFC 3261 and RFC 6026), so that shorter calls are never
+/// packed up for nothing.
 pub const REST_AFTER: Duration = Duration::from_secs(33);
 
 /// How much later than due a call may be laid to rest: a switch with nothing else to do wakes up once for many of them.
 const SLACK: Duration = Duration::from_secs(1);
+
+/// How many are looked at in one turn: after a restart all are due at the same moment, and packing up a call takes some
+/// microseconds in which nobody is heard.
+const RESTS_PER_TURN: usize = 100;
 
 /// The calls of a shard.
 pub(crate) struct Calls {
     slots: Slab<Slot>,
     /// Who may be laid to rest when. For each call that is awake there is one entry.
     due: VecDeque<Due>,
-    /// From an event until that may be.
+    /// From a call's beginning, or its waking, until that may be.
     rest_after: Duration,
     writer: Writer,
     resting: usize,
@@ -53,8 +58,8 @@ impl Slot {
 }
 
 impl Calls {
-    /// No calls. Each is laid to rest as soon as nothing is under way in it, `rest_after` it began or woke at the
-    /// earliest.
+    /// No calls. Each is laid to rest when nothing is under way in it, but not before `rest_after` has passed since it
+    /// began or woke.
     pub(crate) fn new(base: Base, rest_after: Duration) -> Self {
         Self {
             slots: Slab::new(),
@@ -157,7 +162,7 @@ impl Calls {
     pub(crate) fn on_time(&mut self, core: &mut Core) {
         let now = core.clock.now;
         // Each once, for those that are not laid to rest stand in line again.
-        for _ in 0..self.due.len() {
+        for _ in 0..self.due.len().min(RESTS_PER_TURN) {
             let Some(due) = self.due.pop_front_if(|due| due.at <= now) else {
                 return;
             };

@@ -79,8 +79,8 @@ pub struct ShardConfig {
     pub key_seed: KeySeed,
     /// Of the certificate that the media threads shake hands with.
     pub dtls_fingerprint: Fingerprint,
-    /// How long after its beginning, or after the last thing that happened to it, a call is packed up until something
-    /// happens again: a matter of memory alone.
+    /// How long after it began, or was last unpacked, a call is packed up until something happens to it: a matter of
+    /// memory alone. [`REST_AFTER`](crate::REST_AFTER) is the usual.
     pub rest_after: Duration,
     /// Whether calls are to outlive the process: [`Switch::end_turn`] gives entries and [`Output::Forget`] is told then.
     pub keeps_calls: bool,
