@@ -109,6 +109,18 @@ struct Staged {
     kept: bool,
 }
 
+impl Staged {
+    /// Appends a frame to a buffer.
+    fn append(to: &mut Vec<u8>, key: u64, said: Said<'_>) -> Self {
+        Self {
+            key,
+            at: to.len(),
+            length: frame::append(to, key, said),
+            kept: matches!(said, Said::Keep(_)),
+        }
+    }
+}
+
 /// The journal of one shard.
 pub(crate) struct Journal {
     folder: PathBuf,
@@ -177,14 +189,8 @@ impl Journal {
             self.put_aside(key, said);
             return;
         }
-        let at = self.buffer.len();
-        let length = frame::append(&mut self.buffer, key, said);
-        self.staged.push(Staged {
-            key,
-            at,
-            length,
-            kept: matches!(said, Said::Keep(_)),
-        });
+        self.staged
+            .push(Staged::append(&mut self.buffer, key, said));
     }
 
     fn put_aside(&mut self, key: u64, said: Said<'_>) {
@@ -343,15 +349,9 @@ impl Journal {
                     continue;
                 }
             };
-            let at = self.buffer.len();
-            let length = frame::append(&mut self.buffer, key, said);
-            self.staged.push(Staged {
-                key,
-                at,
-                length,
-                kept: true,
-            });
-            carried += length as u64;
+            carried += u64::from(place.length);
+            self.staged
+                .push(Staged::append(&mut self.buffer, key, said));
         }
     }
 

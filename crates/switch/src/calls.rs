@@ -44,8 +44,6 @@ enum Slot {
 struct Due {
     at: Instant,
     call: CallKey,
-    /// It is at rest and a session of it was not.
-    session_only: bool,
 }
 
 impl Slot {
@@ -96,7 +94,7 @@ impl Calls {
     }
 
     pub(crate) fn insert(&mut self, now: Instant, call: Call) {
-        self.schedule(now, call.key, false);
+        self.schedule(now, call.key);
         self.slots.insert(Slot::Awake(Box::new(call)));
     }
 
@@ -111,11 +109,7 @@ impl Calls {
             debug_assert!(call.is_ok(), "a call at rest is one");
             *slot = Slot::Awake(Box::new(call.ok()?));
             self.resting -= 1;
-            self.due.push_back(Due {
-                at: core.clock.now + self.rest_after,
-                call: key,
-                session_only: false,
-            });
+            self.schedule(core.clock.now, key);
         }
         self.awake(key)
     }
@@ -136,20 +130,10 @@ impl Calls {
         }
     }
 
-    /// A session of a call has woken, maybe without it.
-    pub(crate) fn session_woke(&mut self, now: Instant, key: CallKey) {
-        if let Some(Slot::Resting(resting)) = self.slots.get(key.slot)
-            && resting.key == key
-        {
-            self.schedule(now, key, true);
-        }
-    }
-
-    fn schedule(&mut self, now: Instant, call: CallKey, session_only: bool) {
+    fn schedule(&mut self, now: Instant, call: CallKey) {
         self.due.push_back(Due {
             at: now + self.rest_after,
             call,
-            session_only,
         });
     }
 
@@ -166,25 +150,20 @@ impl Calls {
             let Some(due) = self.due.pop_front_if(|due| due.at <= now) else {
                 return;
             };
-            let slot = self.slots.get_mut(due.call.slot);
-            match slot.filter(|slot| slot.key() == due.call) {
-                Some(slot @ Slot::Awake(_)) if !due.session_only => {
-                    let Slot::Awake(call) = slot else { continue };
-                    match call.rest(core, &mut self.writer) {
-                        Some(resting) => {
-                            *slot = Slot::Resting(Box::new(resting));
-                            self.resting += 1;
-                            self.rests += 1;
-                        }
-                        None => self.schedule(now, due.call, false),
-                    }
+            let Some(slot) = self.slots.get_mut(due.call.slot) else {
+                continue;
+            };
+            let Slot::Awake(call) = slot else { continue };
+            if call.key != due.call {
+                continue;
+            }
+            match call.rest(core, &mut self.writer) {
+                Some(resting) => {
+                    *slot = Slot::Resting(Box::new(resting));
+                    self.resting += 1;
+                    self.rests += 1;
                 }
-                Some(Slot::Resting(resting)) => {
-                    for session in resting.sessions {
-                        core.endpoint.rest(now, session);
-                    }
-                }
-                _ => {}
+                None => self.schedule(now, due.call),
             }
         }
     }

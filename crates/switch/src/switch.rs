@@ -733,8 +733,9 @@ impl Switch {
     /// Lays calls to rest that nothing happens to.
     fn rest_calls(&mut self) {
         while let Some(session) = self.core.endpoint.next_woken() {
-            if let Some((key, _)) = self.core.sessions.get(&session) {
-                self.calls.session_woke(self.core.clock.now, *key);
+            // Its call is awake as a rule. Where it is not, it wakes, for both go to rest together.
+            if let Some((key, _)) = self.core.sessions.get(&session).copied() {
+                self.calls.get(&mut self.core, key);
             }
         }
         self.calls.on_time(&mut self.core);

@@ -187,17 +187,17 @@ fn replay(
             continue;
         };
         let head = &reader.head;
-        if head.node == node && head.shard == shard && head.serial != serial {
-            // It was about to be used again: there is nothing in it.
-            std::fs::remove_file(&path)?;
-            continue;
-        }
         if head.node != node || head.shard != shard {
             warn!(
                 file = %path.display(), written_by = head.node, we_are = node,
                 "a journal of another switch; set aside, its calls are not ours"
             );
             set_aside(&path)?;
+            continue;
+        }
+        if head.serial != serial {
+            // It was about to be used again: there is nothing in it.
+            std::fs::remove_file(&path)?;
             continue;
         }
         let index = &mut journal.index;

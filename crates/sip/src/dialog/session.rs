@@ -278,8 +278,12 @@ impl Session {
             && dialogs.len() == 1
             && ours.is_none()
             && theirs.is_none()
-            && [setup.is_none(), success.is_none(), held.is_none()] == [true; 3]
-            && [owed.is_none(), bye.is_none(), pracking.is_none()] == [true; 3]
+            && setup.is_none()
+            && success.is_none()
+            && held.is_none()
+            && owed.is_none()
+            && bye.is_none()
+            && pracking.is_none()
             && identity.as_deref().is_none_or(Identity::is_calm)
     }
 

@@ -296,14 +296,25 @@ impl Endpoint {
             }
             None => out.byte(0),
         }
-        self.keep_server(invite, out);
-        match &session.theirs {
-            Some((method, transaction)) if self.server_request(*transaction).is_some() => {
+        let keep_server = |(request, reply): (&Message, Flow), out: &mut Writer| {
+            request.keep(out);
+            reply.keep(out);
+        };
+        match invite.and_then(|id| self.asked(id)) {
+            Some(asked) => {
+                out.byte(1);
+                keep_server(asked, out);
+            }
+            None => out.byte(0),
+        }
+        let theirs = session.theirs.as_ref();
+        match theirs.and_then(|(method, id)| Some((method, self.asked(*id)?))) {
+            Some((method, asked)) => {
                 out.byte(1);
                 method.keep(out);
-                self.keep_server_form(*transaction, out);
+                keep_server(asked, out);
             }
-            _ => out.byte(0),
+            None => out.byte(0),
         }
     }
 
@@ -332,24 +343,6 @@ impl Endpoint {
                 machine.branch().keep(out);
             }
             _ => out.byte(0),
-        }
-    }
-
-    fn keep_server(&self, transaction: Option<Key>, out: &mut Writer) {
-        match transaction.filter(|id| self.server_request(*id).is_some()) {
-            Some(id) => {
-                out.byte(1);
-                self.keep_server_form(id, out);
-            }
-            None => out.byte(0),
-        }
-    }
-
-    fn keep_server_form(&self, transaction: Key, out: &mut Writer) {
-        let running = self.transactions.get(transaction);
-        if let Some((request, reply)) = running.and_then(|running| running.machine.asked()) {
-            request.keep(out);
-            reply.keep(out);
         }
     }
 

@@ -108,8 +108,7 @@ impl Endpoint {
 
     /// Moves the replies of one server transaction to where its session wants them.
     pub(crate) fn redirect_replies(&mut self, transaction: Key, to: ReplyTo) {
-        let running = self.transactions.get(transaction);
-        let Some((request, reply)) = running.and_then(|running| running.machine.asked()) else {
+        let Some((request, reply)) = self.asked(transaction) else {
             return;
         };
         if self.transport(reply).is_reliable() {
@@ -279,8 +278,7 @@ impl Endpoint {
         status: u16,
         bytes: Bytes,
     ) -> Option<Flow> {
-        let running = self.transactions.get(transaction)?;
-        let (request, reply) = running.machine.asked()?;
+        let (request, reply) = self.asked(transaction)?;
         // The stream may have closed meanwhile: then the response opens one to sent-by.
         let reply = if reply.stream.is_some() {
             self.reply_flow(request.via(), reply)
@@ -335,10 +333,14 @@ impl Endpoint {
         self.respond_draft(now, transaction, ResponseDraft::new(status));
     }
 
-    /// The transaction that a request opened, if its machine is one of a server.
+    /// The request that opened a transaction and where its responses go, while one may have to be written for it.
+    pub(crate) fn asked(&self, transaction: Key) -> Option<(&Message, Flow)> {
+        self.transactions.get(transaction)?.machine.asked()
+    }
+
+    /// The request alone.
     pub(crate) fn server_request(&self, transaction: Key) -> Option<&Message> {
-        let running = self.transactions.get(transaction)?;
-        running.machine.asked().map(|(request, _)| request)
+        self.asked(transaction).map(|(request, _)| request)
     }
 
     pub(crate) fn set_user(&mut self, transaction: Option<Key>, user: User) {

@@ -93,14 +93,12 @@ impl InviteServer {
         self.request.as_ref()
     }
 
-    /// Bytes of messages that it holds.
-    pub(crate) fn held_bytes(&self) -> usize {
-        let last = match &self.state {
-            State::Proceeding { last } | State::Completed { last, .. } => last.len(),
-            State::Confirmed | State::Accepted | State::Terminated => 0,
-        };
-        let request = self.request.as_ref();
-        last + request.map_or(0, |request| request.as_bytes().len())
+    /// The response that is repeated when the INVITE is.
+    pub(crate) fn last(&self) -> Option<&Bytes> {
+        match &self.state {
+            State::Proceeding { last } | State::Completed { last, .. } => Some(last),
+            State::Confirmed | State::Accepted | State::Terminated => None,
+        }
     }
 
     pub(crate) fn reply(&self) -> Flow {
@@ -122,11 +120,8 @@ impl InviteServer {
 
     /// The same INVITE came again.
     pub(crate) fn receive_again(&mut self, cx: &mut Context<'_>) {
-        match &self.state {
-            State::Proceeding { last } | State::Completed { last, .. } => {
-                cx.transmit(self.reply, last.clone())
-            }
-            State::Confirmed | State::Accepted | State::Terminated => {}
+        if let Some(last) = self.last() {
+            cx.transmit(self.reply, last.clone());
         }
     }
 

@@ -107,11 +107,12 @@ impl Transaction {
 
     /// Bytes of messages that a peer made it hold.
     pub(crate) fn held_bytes(&self) -> usize {
-        match self {
-            Self::InviteServer(machine) => machine.held_bytes(),
-            Self::RequestServer(machine) => machine.held_bytes(),
-            Self::InviteClient(_) | Self::RequestClient(_) => 0,
-        }
+        let (request, last) = match self {
+            Self::InviteServer(machine) => (machine.request(), machine.last()),
+            Self::RequestServer(machine) => (machine.request(), machine.last()),
+            Self::InviteClient(_) | Self::RequestClient(_) => (None, None),
+        };
+        request.map_or(0, |request| request.as_bytes().len()) + last.map_or(0, Bytes::len)
     }
 
     pub(crate) fn fire(&mut self, cx: &mut Context<'_>, letter: Letter) -> Fired {

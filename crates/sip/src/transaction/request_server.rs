@@ -54,14 +54,12 @@ impl RequestServer {
         self.request.as_ref()
     }
 
-    /// Bytes of messages that it holds.
-    pub(crate) fn held_bytes(&self) -> usize {
-        let last = match &self.state {
-            State::Proceeding { last } | State::Completed { last } => last.len(),
-            State::Trying | State::Terminated => 0,
-        };
-        let request = self.request.as_ref();
-        last + request.map_or(0, |request| request.as_bytes().len())
+    /// The response that is repeated when the request is.
+    pub(crate) fn last(&self) -> Option<&Bytes> {
+        match &self.state {
+            State::Proceeding { last } | State::Completed { last } => Some(last),
+            State::Trying | State::Terminated => None,
+        }
     }
 
     pub(crate) fn reply(&self) -> Flow {
@@ -83,11 +81,8 @@ impl RequestServer {
 
     /// The same request came again.
     pub(crate) fn receive_again(&mut self, cx: &mut Context<'_>) {
-        match &self.state {
-            State::Proceeding { last } | State::Completed { last } => {
-                cx.transmit(self.reply, last.clone())
-            }
-            State::Trying | State::Terminated => {}
+        if let Some(last) = self.last() {
+            cx.transmit(self.reply, last.clone());
         }
     }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub(crate) struct Resting {
     pub(crate) key: CallKey,
     form: Box<[u8]>,
-    pub(crate) sessions: [SessionId; 2],
+    sessions: [SessionId; 2],
     /// The connections that it came from and went to, with the records of that time.
     source: Arc<Connection>,
     target: Arc<Connection>,
